@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The exchange: a plan bound to buffers. Start, test, wait, start again: a persistent request. */
+#ifndef TULLE_EXCHANGE_H
+#define TULLE_EXCHANGE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <tulle/plan.h>
+#include <tulle/types.h>
+
+TULLE_BEGIN_DECLS
+
+/** A bound, persistent exchange. Opaque. */
+typedef struct tulle_exchange tulle_exchange_t;
+
+/** Direction of an exchange. */
+typedef enum tulle_direction {
+    TULLE_GATHER = 0, /**< owners -> ghosts */
+    TULLE_SCATTER = 1 /**< ghosts -> owners with a reduction: gather's exact adjoint when the op is sum */
+} tulle_direction_t;
+
+/** One array distributed by rows. Several fields of different types and widths travel in the same messages. */
+typedef struct tulle_field {
+    void *owned;               /**< [num_owned rows] read by gather, read and written by scatter */
+    void *ghost;               /**< [num_ghosts rows] written by gather, read by scatter; must not overlap owned */
+    tulle_datatype_t datatype; /**< equal on every rank */
+    int64_t width;             /**< [scalars] per row, >= 1; equal on every rank */
+    int64_t owned_stride;      /**< [scalars] from row to row, >= width; 0 = width */
+    int64_t ghost_stride;      /**< [scalars] from row to row, >= width; 0 = width */
+} tulle_field_t;
+
+/** Tunables of tulle_exchange_create(). Zero always means "library default". Append fields, never reorder. */
+typedef struct tulle_exchange_options {
+    size_t struct_size; /**< [bytes] set by the initializer */
+    tulle_op_t op;      /**< reduction of scatter, equal on every rank; default sum; ignored by gather */
+    int64_t timeout_ms; /**< [ms] longest wait; 0 = the communicator's */
+} tulle_exchange_options_t;
+
+/** Defaults for every field. */
+#define TULLE_EXCHANGE_OPTIONS_INIT {sizeof(tulle_exchange_options_t), TULLE_OP_SUM, 0}
+
+/**
+ * Bind a plan to buffers. Everything that the exchange will ever allocate is allocated here.
+ * @collective all ranks of the plan's communicator, same order of creations; blocks
+ * @param[in]  plan         borrowed; kept alive by the exchange
+ * @param[in]  direction    equal on every rank
+ * @param[in]  fields       [num_fields] copied; the buffers they name stay the caller's
+ * @param[in]  num_fields   [count] >= 1, equal on every rank
+ * @param[in]  options      borrowed for the call; NULL = defaults
+ * @param[out] exchange_out owned by the caller, free with tulle_exchange_destroy(); untouched on failure
+ * @retval TULLE_ERR_ARG a null pointer, a width below 1, a stride below the width, overlapping buffers
+ * @retval TULLE_ERR_MISMATCH ranks disagree about direction, op, number of fields, datatype or width
+ * @retval TULLE_ERR_UNSUPPORTED an op that the datatype does not know; TULLE_ERR_OVERFLOW sizes beyond 2^62 bytes
+ * @retval TULLE_ERR_NOMEM; TULLE_ERR_TRANSPORT; TULLE_ERR_REMOTE another rank failed
+ * @threads one thread per comm at a time   @cost staging memory for the rows of this rank's messages
+ */
+TULLE_API tulle_status_t tulle_exchange_create(const tulle_plan_t *plan, tulle_direction_t direction,
+                                               const tulle_field_t *fields, int num_fields,
+                                               const tulle_exchange_options_t *options,
+                                               tulle_exchange_t **exchange_out);
+
+/**
+ * Begin one exchange. Until tulle_exchange_wait() returns, gather's owned rows must not change and its ghost rows must
+ * not be touched; scatter's ghost rows must not change and its owned rows must not be touched. Several exchanges may be
+ * in flight, started in any order; two of them must not write the same rows.
+ * @collective every rank must start it; does not block
+ * @param[in,out] exchange not in flight
+ * @param[in]     stream   CUDA stream to order after; NULL on host memory
+ * @retval TULLE_ERR_ARG NULL; TULLE_ERR_STATE already started; TULLE_ERR_UNSUPPORTED a stream in a host build;
+ *         TULLE_ERR_TRANSPORT
+ * @threads one thread per comm at a time   @cost packing of this rank's rows; no allocation, no lock
+ */
+TULLE_API tulle_status_t tulle_exchange_start(tulle_exchange_t *exchange, void *stream);
+
+/**
+ * Make progress and ask whether the exchange is complete on this rank.
+ * @collective no   @threads one thread per comm at a time   @cost one pass over what is outstanding
+ * @param[in,out] exchange started
+ * @retval TULLE_OK complete: buffers are the caller's again; TULLE_IN_PROGRESS ask again
+ * @retval TULLE_ERR_ARG NULL; TULLE_ERR_STATE not started; TULLE_ERR_TRANSPORT
+ */
+TULLE_API tulle_status_t tulle_exchange_test(tulle_exchange_t *exchange);
+
+/**
+ * Wait until the exchange is complete on this rank. Yields the processor when nothing arrives.
+ * @collective every rank must reach test or wait for the others to finish   @threads one thread per comm at a time
+ * @cost as long as the slowest neighbour; no allocation, no lock
+ * @param[in,out] exchange started
+ * @retval TULLE_OK complete: buffers are the caller's again
+ * @retval TULLE_ERR_ARG NULL; TULLE_ERR_STATE not started; TULLE_ERR_TRANSPORT
+ * @retval TULLE_ERR_TIMEOUT the detail says which rank is waited for at which level; the exchange can only be destroyed
+ */
+TULLE_API tulle_status_t tulle_exchange_wait(tulle_exchange_t *exchange);
+
+/**
+ * Free an exchange and set *exchange to NULL.
+ * @param[in,out] exchange not in flight; NULL and pointer to NULL are fine
+ * @collective all ranks, same order; before MPI_Finalize   @threads one thread per comm at a time
+ */
+TULLE_API void tulle_exchange_destroy(tulle_exchange_t **exchange);
+
+/**
+ * Gather once: bind, start and wait. The binding is kept in the plan and reused by later calls with the same datatype
+ * and width, whatever the buffers.
+ * @collective all ranks of the plan's communicator, with equal datatype and width; blocks
+ * @param[in]  plan     borrowed
+ * @param[in]  owned    [num_owned x width] borrowed
+ * @param[out] ghost    [num_ghosts x width] borrowed
+ * @param[in]  datatype of the scalars
+ * @param[in]  width    [scalars] per row
+ * @param[in]  stream   as in tulle_exchange_start()
+ * @retval as tulle_exchange_create(), tulle_exchange_start() and tulle_exchange_wait()
+ * @threads one thread per comm at a time   @cost as an exchange; the first call of a kind also creates it
+ */
+TULLE_API tulle_status_t tulle_gather(tulle_plan_t *plan, const void *owned, void *ghost, tulle_datatype_t datatype,
+                                      int64_t width, void *stream);
+
+/**
+ * Scatter once: owned row = op(owned row, every ghost row that stands for it), bitwise the same from run to run.
+ * @collective all ranks of the plan's communicator, with equal datatype, width and op; blocks
+ * @param[in]     plan     borrowed
+ * @param[in]     ghost    [num_ghosts x width] borrowed
+ * @param[in,out] owned    [num_owned x width] borrowed
+ * @param[in]     datatype of the scalars
+ * @param[in]     width    [scalars] per row
+ * @param[in]     op       reduction; with replace, the last contribution in the plan's order stays
+ * @param[in]     stream   as in tulle_exchange_start()
+ * @retval as tulle_exchange_create(), tulle_exchange_start() and tulle_exchange_wait()
+ * @threads one thread per comm at a time   @cost as an exchange; the first call of a kind also creates it
+ */
+TULLE_API tulle_status_t tulle_scatter(tulle_plan_t *plan, const void *ghost, void *owned, tulle_datatype_t datatype,
+                                       int64_t width, tulle_op_t op, void *stream);
+
+TULLE_END_DECLS
+
+#endif

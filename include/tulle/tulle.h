@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Tulle: sparse communication between the ranks of a hierarchical machine. Include this and tulle/mpi.h. */
+#ifndef TULLE_TULLE_H
+#define TULLE_TULLE_H
+
+/** Version of the headers. */
+#define TULLE_VERSION_MAJOR 0
+#define TULLE_VERSION_MINOR 1
+#define TULLE_VERSION_PATCH 0
+
+#include <tulle/comm.h>
+#include <tulle/exchange.h>
+#include <tulle/pattern.h>
+#include <tulle/plan.h>
+#include <tulle/status.h>
+#include <tulle/topology.h>
+#include <tulle/types.h>
+
+TULLE_BEGIN_DECLS
+
+/** Version of the library at run time, such as "0.1.0". @return never NULL; static storage @collective no @threads any
+ * @cost O(1) */
+TULLE_API const char *tulle_version(void);
+
+TULLE_END_DECLS
+
+#endif

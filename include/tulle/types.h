@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Scalars that rows are made of, and the reductions that scatter offers. */
+#ifndef TULLE_TYPES_H
+#define TULLE_TYPES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <tulle/status.h>
+
+TULLE_BEGIN_DECLS
+
+/** Every datatype: name, frozen value, size in bytes, text. f16 and bf16 are reduced in f32 and rounded once. */
+#define TULLE_DATATYPE_MAP(X)                                                                                          \
+    X(F64, 1, 8, "f64")                                                                                                \
+    X(F32, 2, 4, "f32")                                                                                                \
+    X(F16, 3, 2, "f16")                                                                                                \
+    X(BF16, 4, 2, "bf16")                                                                                              \
+    X(I8, 5, 1, "i8")                                                                                                  \
+    X(I32, 6, 4, "i32")                                                                                                \
+    X(I64, 7, 8, "i64")                                                                                                \
+    X(U8, 8, 1, "u8")                                                                                                  \
+    X(C64, 9, 8, "c64")                                                                                                \
+    X(C128, 10, 16, "c128")                                                                                            \
+    X(BYTE, 11, 1, "byte")
+
+/** Scalar type of a field. c64 and c128 are pairs (real, imaginary) of f32 and f64; byte can only be moved. */
+typedef enum tulle_datatype {
+#define TULLE_DATATYPE_ENUM(name, value, size, text) TULLE_##name = value,
+    TULLE_DATATYPE_MAP(TULLE_DATATYPE_ENUM)
+#undef TULLE_DATATYPE_ENUM
+} tulle_datatype_t;
+
+/** Every reduction: name, frozen value, text. */
+#define TULLE_OP_MAP(X)                                                                                                \
+    X(SUM, 1, "sum")                                                                                                   \
+    X(MIN, 2, "min")                                                                                                   \
+    X(MAX, 3, "max")                                                                                                   \
+    X(PROD, 4, "prod")                                                                                                 \
+    X(REPLACE, 5, "replace")
+
+/** How scatter combines an owned row with what arrives for it. Complex types know sum, prod and replace only. */
+typedef enum tulle_op {
+#define TULLE_OP_ENUM(name, value, text) TULLE_OP_##name = value,
+    TULLE_OP_MAP(TULLE_OP_ENUM)
+#undef TULLE_OP_ENUM
+} tulle_op_t;
+
+/**
+ * Size of one scalar.
+ * @param[in] datatype one of TULLE_DATATYPE_MAP
+ * @return [bytes] 1 to 16; 0 for a value that is no datatype
+ * @collective no   @threads any   @cost O(1)
+ */
+TULLE_API size_t tulle_datatype_size(tulle_datatype_t datatype);
+
+/**
+ * Text form of a datatype, such as "bf16".
+ * @param[in] datatype one of TULLE_DATATYPE_MAP
+ * @return never NULL; static storage; "unknown" for a value that is no datatype
+ * @collective no   @threads any   @cost O(1)
+ */
+TULLE_API const char *tulle_datatype_name(tulle_datatype_t datatype);
+
+/**
+ * Datatype of a text form: the inverse of tulle_datatype_name().
+ * @param[in]  name         zero-terminated, such as "f32"
+ * @param[out] datatype_out untouched on failure
+ * @retval TULLE_ERR_ARG no datatype has this name, or a pointer is NULL
+ * @collective no   @threads any   @cost O(1)
+ */
+TULLE_API tulle_status_t tulle_datatype_parse(const char *name, tulle_datatype_t *datatype_out);
+
+/**
+ * Text form of a reduction, such as "sum".
+ * @param[in] op one of TULLE_OP_MAP
+ * @return never NULL; static storage; "unknown" for a value that is no reduction
+ * @collective no   @threads any   @cost O(1)
+ */
+TULLE_API const char *tulle_op_name(tulle_op_t op);
+
+TULLE_END_DECLS
+
+#endif
