@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * How ranks agree: on success or failure, and on values that must be equal everywhere. */
+#ifndef TLI_AGREE_H
+#define TLI_AGREE_H
+
+#include <mpi.h>
+#include <stdint.h>
+
+#include "src/fault.h"
+
+/* MPI call that must succeed; expects `st` and `done`. */
+#define TLI_MPI(call)                                                                                                  \
+    do {                                                                                                               \
+        int mpi_code_ = (call);                                                                                        \
+        if (mpi_code_ != MPI_SUCCESS) {                                                                                \
+            st = tli_fail_mpi(mpi_code_, TLI_WHERE, #call);                                                            \
+            goto done;                                                                                                 \
+        }                                                                                                              \
+    } while (0)
+
+/** Record an MPI failure with MPI's own words. */
+tulle_status_t tli_fail_mpi(int mpi_code, const char *where, const char *call);
+
+/**
+ * One status for all: TULLE_OK if every rank passes TULLE_OK. Otherwise a rank that failed gets its own status back, the
+ * others get TULLE_ERR_REMOTE with the text of the lowest failing rank.
+ * @collective all ranks of @p comm, whatever their status: a failure must not skip this call
+ */
+tulle_status_t tli_agree(MPI_Comm comm, tulle_status_t local);
+
+/**
+ * Check that a value is the same on every rank; names both when not.
+ * @retval TULLE_ERR_MISMATCH on every rank
+ * @collective all ranks of @p comm
+ */
+tulle_status_t tli_agree_equal(MPI_Comm comm, int64_t value, const char *what);
+
+#endif

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Making a communicator: duplicate, find or check the topology, group the ranks that share memory. */
+#include "src/comm.h"
+
+#include <stdlib.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "src/agree.h"
+#include "src/options.h"
+
+/* Tags 0 and 1 belong to sparse exchanges; bound exchanges use the rest in turn. */
+#define FIRST_EXCHANGE_TAG 2
+
+static tulle_status_t check_mpi_comm(MPI_Comm mpi_comm)
+{
+    tulle_status_t st = TULLE_OK;
+    int is_inter = 0;
+    TLI_REQUIRE(mpi_comm != MPI_COMM_NULL, TULLE_ERR_ARG, "the MPI communicator is MPI_COMM_NULL");
+    TLI_MPI(MPI_Comm_test_inter(mpi_comm, &is_inter));
+    TLI_REQUIRE(!is_inter, TULLE_ERR_ARG, "the MPI communicator is an intercommunicator; Tulle needs an intracommunicator");
+done:
+    return st;
+}
+
+static tulle_status_t duplicate(MPI_Comm mpi_comm, tulle_comm_t *comm)
+{
+    tulle_status_t st = TULLE_OK;
+    int *max_tag = NULL;
+    int found = 0;
+    TLI_MPI(MPI_Comm_dup(mpi_comm, &comm->mpi));
+    TLI_MPI(MPI_Comm_set_errhandler(comm->mpi, MPI_ERRORS_RETURN));
+    TLI_MPI(MPI_Comm_rank(comm->mpi, &comm->rank));
+    TLI_MPI(MPI_Comm_size(comm->mpi, &comm->size));
+    TLI_MPI(MPI_Comm_get_attr(comm->mpi, MPI_TAG_UB, &max_tag, &found));
+    comm->max_tag = found ? *max_tag : 32767;
+    comm->next_tag = FIRST_EXCHANGE_TAG;
+done:
+    return st;
+}
+
+/* Options may come from an older caller: only the fields that its struct has are read. */
+static tulle_status_t read_options(const tulle_comm_options_t *given, tulle_comm_options_t *options)
+{
+    tulle_status_t st = TULLE_OK;
+    int64_t environment_timeout_ms = 0;
+    *options = (tulle_comm_options_t)TULLE_COMM_OPTIONS_INIT;
+    if (given != NULL) {
+        TLI_REQUIRE(given->struct_size == sizeof *given, TULLE_ERR_ARG,
+                    "options.struct_size is %zu, expected %zu: start from TULLE_COMM_OPTIONS_INIT", given->struct_size,
+                    sizeof *given);
+        *options = *given;
+    }
+    TLI_REQUIRE(options->timeout_ms >= 0, TULLE_ERR_ARG, "options.timeout_ms is %lld, must not be negative",
+                (long long)options->timeout_ms);
+    TLI_TRY(tli_options_timeout_ms(&environment_timeout_ms));
+    if (options->timeout_ms == 0)
+        options->timeout_ms = environment_timeout_ms;
+    if (options->topology_text == NULL)
+        options->topology_text = tli_options_topology();
+done:
+    return st;
+}
+
+static tulle_status_t make_declared_topology(tulle_comm_t *comm, const tulle_comm_options_t *options)
+{
+    tulle_status_t st = TULLE_OK;
+    if (options->topology != NULL) {
+        int num_ranks = tulle_topology_num_ranks(options->topology);
+        TLI_REQUIRE(num_ranks == comm->size, TULLE_ERR_ARG, "topology \"%s\" describes %d ranks but the job has %d",
+                    tulle_topology_text(options->topology), num_ranks, comm->size);
+        TLI_TRY(tulle_topology_dup(options->topology, &comm->topology));
+    } else if (options->topology_text != NULL) {
+        TLI_TRY(tulle_topology_parse(options->topology_text, comm->size, &comm->topology));
+    }
+done:
+    return st;
+}
+
+static int64_t topology_fingerprint(const tulle_topology_t *topology)
+{
+    XXH64_hash_t hash = 0;
+    int num_levels = tulle_topology_num_levels(topology);
+    for (int level = 0; level < num_levels; level++) {
+        tulle_link_t link = {0, 0, 0};
+        tulle_topology_get_link(topology, level, &link);
+        double values[3] = {link.latency_ns, link.bytes_per_second, (double)link.num_links};
+        hash = XXH3_64bits_withSeed(values, sizeof values, hash);
+        for (int rank = 0; rank < tulle_topology_num_ranks(topology); rank++) {
+            int group = tulle_topology_group(topology, level, rank);
+            hash = XXH3_64bits_withSeed(&group, sizeof group, hash);
+        }
+    }
+    return (int64_t)(hash >> 1);
+}
+
+/* Whether to discover is itself agreed: a rank that declares nothing must not wait for ranks that do. */
+static tulle_status_t find_topology(tulle_comm_t *comm, const tulle_comm_options_t *options)
+{
+    tulle_status_t st = tli_agree(comm->mpi, make_declared_topology(comm, options));
+    if (st == TULLE_OK)
+        st = tli_agree_equal(comm->mpi, comm->topology != NULL, "whether a topology is declared (1) or discovered (0)");
+    if (st == TULLE_OK && comm->topology == NULL)
+        st = tulle_topology_discover(comm->mpi, &comm->topology);
+    if (st == TULLE_OK)
+        st = tli_agree_equal(comm->mpi, topology_fingerprint(comm->topology), "the topology (fingerprints differ)");
+    return st;
+}
+
+/* Ranks that share memory and that the topology places on one node. */
+static tulle_status_t group_shared(tulle_comm_t *comm, int is_disabled)
+{
+    tulle_status_t st = TULLE_OK;
+    MPI_Comm machine_node = MPI_COMM_NULL;
+    int node = tulle_topology_group(comm->topology, 0, comm->rank);
+    int nodes[2] = {node, -node};
+    TLI_MPI(MPI_Comm_split_type(comm->mpi, MPI_COMM_TYPE_SHARED, comm->rank, MPI_INFO_NULL, &machine_node));
+    TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, nodes, 2, MPI_INT, MPI_MAX, machine_node));
+    comm->is_emulated = nodes[0] != -nodes[1];
+    TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, &comm->is_emulated, 1, MPI_INT, MPI_MAX, comm->mpi));
+    TLI_MPI(MPI_Comm_split(machine_node, is_disabled ? comm->rank : node, comm->rank, &comm->shared));
+    TLI_MPI(MPI_Comm_set_errhandler(comm->shared, MPI_ERRORS_RETURN));
+    TLI_MPI(MPI_Comm_size(comm->shared, &comm->num_shared));
+done:
+    if (machine_node != MPI_COMM_NULL)
+        MPI_Comm_free(&machine_node);
+    return st;
+}
+
+static tulle_status_t list_shared(tulle_comm_t *comm)
+{
+    tulle_status_t st = tli_arena_alloc(&comm->arena, comm->num_shared, sizeof(int), &comm->shared_ranks);
+    st = tli_agree(comm->mpi, st);
+    if (st == TULLE_OK)
+        TLI_MPI(MPI_Allgather(&comm->rank, 1, MPI_INT, comm->shared_ranks, 1, MPI_INT, comm->shared));
+    if (st == TULLE_OK && comm->num_shared == 1)
+        TLI_MPI(MPI_Comm_free(&comm->shared));
+done:
+    return st;
+}
+
+static tulle_status_t alloc_comm(tulle_comm_t **comm_out)
+{
+    tulle_status_t st = tli_alloc(sizeof **comm_out, comm_out);
+    if (st == TULLE_OK) {
+        (*comm_out)->references = 1;
+        (*comm_out)->mpi = (*comm_out)->shared = MPI_COMM_NULL;
+    }
+    return st;
+}
+
+tulle_status_t tulle_comm_create(MPI_Comm mpi_comm, const tulle_comm_options_t *given, tulle_comm_t **comm_out)
+{
+    tulle_status_t st = TULLE_OK;
+    tulle_comm_t *comm = NULL;
+    tulle_comm_options_t options = TULLE_COMM_OPTIONS_INIT;
+    int rank = -1;
+    TLI_TRY(check_mpi_comm(mpi_comm));
+    MPI_Comm_rank(mpi_comm, &rank);
+    tli_fault_set_rank(rank);
+    st = alloc_comm(&comm);
+    if (st == TULLE_OK && comm_out == NULL)
+        st = tli_fail(TULLE_ERR_ARG, 0, TLI_WHERE, "comm_out is NULL");
+    if (st == TULLE_OK)
+        st = read_options(given, &options);
+    TLI_TRY(tli_agree(mpi_comm, st));
+    comm->timeout_ms = options.timeout_ms;
+    TLI_TRY(duplicate(mpi_comm, comm));
+    TLI_TRY(find_topology(comm, &options));
+    TLI_TRY(tli_agree_equal(comm->mpi, options.disable_shared_memory != 0, "options.disable_shared_memory"));
+    TLI_TRY(group_shared(comm, options.disable_shared_memory));
+    TLI_TRY(list_shared(comm));
+    *comm_out = comm;
+    comm = NULL;
+done:
+    tulle_comm_destroy(&comm);
+    return st;
+}
+
+void tulle_comm_destroy(tulle_comm_t **comm_inout)
+{
+    tulle_comm_t *comm = comm_inout != NULL ? *comm_inout : NULL;
+    if (comm != NULL && --comm->references <= 0) {
+        if (comm->shared != MPI_COMM_NULL)
+            MPI_Comm_free(&comm->shared);
+        if (comm->mpi != MPI_COMM_NULL)
+            MPI_Comm_free(&comm->mpi);
+        tulle_topology_destroy(&comm->topology);
+        tli_arena_release(&comm->arena);
+        tli_free(comm);
+    }
+    if (comm_inout != NULL)
+        *comm_inout = NULL;
+}
+
+tulle_comm_t *tli_comm_retain(tulle_comm_t *comm)
+{
+    comm->references++;
+    return comm;
+}
+
+static int compare_ints(const void *a, const void *b)
+{
+    int x = *(const int *)a, y = *(const int *)b;
+    return (x > y) - (x < y);
+}
+
+int tli_comm_shared_rank(const tulle_comm_t *comm, int peer)
+{
+    const int *found = bsearch(&peer, comm->shared_ranks, (size_t)comm->num_shared, sizeof peer, compare_ints);
+    return found != NULL ? (int)(found - comm->shared_ranks) : -1;
+}
+
+int tli_comm_take_tags(tulle_comm_t *comm, int num_tags)
+{
+    if (comm->next_tag > comm->max_tag - num_tags)
+        comm->next_tag = FIRST_EXCHANGE_TAG;
+    int first = comm->next_tag;
+    comm->next_tag += num_tags;
+    return first;
+}
+
+int tulle_comm_rank(const tulle_comm_t *comm)
+{
+    return comm != NULL ? comm->rank : -1;
+}
+
+int tulle_comm_size(const tulle_comm_t *comm)
+{
+    return comm != NULL ? comm->size : 0;
+}
+
+const tulle_topology_t *tulle_comm_topology(const tulle_comm_t *comm)
+{
+    return comm != NULL ? comm->topology : NULL;
+}
+
+int tulle_comm_is_emulated(const tulle_comm_t *comm)
+{
+    return comm != NULL ? comm->is_emulated : 0;
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Inside of a communicator. Plans and exchanges hold a reference, so it lives as long as any of them. */
+#ifndef TLI_COMM_H
+#define TLI_COMM_H
+
+#include <mpi.h>
+
+#include <tulle/comm.h>
+#include <tulle/mpi.h>
+
+#include "src/arena.h"
+
+struct tulle_comm {
+    MPI_Comm mpi;    /* ours alone; errors are returned */
+    MPI_Comm shared; /* ranks of my declared node that share memory with me; MPI_COMM_NULL when it is only me */
+    int rank;
+    int size;
+    int num_shared;    /* [count] ranks of `shared`, 1 for only me */
+    int *shared_ranks; /* [num_shared] their ranks in mpi, ascending: position = rank in `shared` */
+    int is_emulated;
+    int64_t timeout_ms;
+    tulle_topology_t *topology;
+    int round;    /* sparse exchanges so far: neighbouring rounds use different tags */
+    int next_tag; /* first tag free for an exchange */
+    int max_tag;
+    int references;
+    tli_arena_t arena;
+};
+
+/** One more user of the communicator; matched by tulle_comm_destroy() on the returned handle. */
+tulle_comm_t *tli_comm_retain(tulle_comm_t *comm);
+
+/** Rank of a peer in `shared`; -1 when it does not share memory with me. */
+int tli_comm_shared_rank(const tulle_comm_t *comm, int peer);
+
+/** Reserve a block of message tags; every rank must ask for the same number in the same order. */
+int tli_comm_take_tags(tulle_comm_t *comm, int num_tags);
+
+#endif

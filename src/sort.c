@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Least-significant-digit radix sort. Digits in which all keys agree are skipped, so small keys cost one or two passes. */
+#include "src/sort.h"
+
+#include <string.h>
+
+#include "src/fault.h"
+
+#define DIGIT_BITS    11
+#define NUM_DIGITS    (1 << DIGIT_BITS)
+#define SMALL_COUNT   32
+#define MAX_WORDS     4
+
+static void insertion_sort(int64_t *records, int64_t n, int words, int key)
+{
+    int64_t held[MAX_WORDS];
+    size_t bytes = (size_t)words * sizeof *records;
+    for (int64_t i = 1; i < n; i++) {
+        int64_t j = i;
+        memcpy(held, records + i * words, bytes);
+        for (; j > 0 && records[(j - 1) * words + key] > held[key]; j--)
+            memcpy(records + j * words, records + (j - 1) * words, bytes);
+        memcpy(records + j * words, held, bytes);
+    }
+}
+
+/* Written out per record size: the copy of a record is the inner loop. */
+static void scatter_records(const int64_t *from, int64_t *to, int64_t n, int words, int key, int shift, int64_t *next)
+{
+#define SCATTER(W)                                                                                                     \
+    for (int64_t i = 0; i < n; i++) {                                                                                  \
+        const int64_t *record = from + i * (W);                                                                        \
+        int64_t *target = to + next[((uint64_t)record[key] >> shift) & (NUM_DIGITS - 1)]++ * (W);                      \
+        for (int w = 0; w < (W); w++)                                                                                  \
+            target[w] = record[w];                                                                                     \
+    }
+    switch (words) {
+    case 1: SCATTER(1) break;
+    case 2: SCATTER(2) break;
+    case 3: SCATTER(3) break;
+    default: SCATTER(4) break;
+    }
+#undef SCATTER
+}
+
+static void radix_pass(const int64_t *from, int64_t *to, int64_t n, int words, int key, int shift)
+{
+    int64_t next[NUM_DIGITS] = {0};
+    int64_t sum = 0;
+    for (int64_t i = 0; i < n; i++)
+        next[((uint64_t)from[i * words + key] >> shift) & (NUM_DIGITS - 1)]++;
+    for (int d = 0; d < NUM_DIGITS; d++) {
+        int64_t count = next[d];
+        next[d] = sum;
+        sum += count;
+    }
+    scatter_records(from, to, n, words, key, shift, next);
+}
+
+/* Bits in which some keys differ; 0 also when already in order. */
+static uint64_t differing_bits(const int64_t *records, int64_t n, int words, int key)
+{
+    uint64_t bits = 0;
+    int is_sorted = 1;
+    for (int64_t i = 1; i < n; i++) {
+        bits |= (uint64_t)(records[i * words + key] ^ records[key]);
+        is_sorted &= records[(i - 1) * words + key] <= records[i * words + key];
+    }
+    return is_sorted ? 0 : bits;
+}
+
+void tli_sort(int64_t *records, int64_t *scratch, int64_t n, int words, int key)
+{
+    TLI_ASSERT(words >= 1 && words <= MAX_WORDS && key < words);
+    int64_t *from = records, *to = scratch;
+    uint64_t bits = n > SMALL_COUNT ? differing_bits(records, n, words, key) : 0;
+    if (n <= SMALL_COUNT)
+        insertion_sort(records, n, words, key);
+    for (int shift = 0; shift < 64 && (bits >> shift) != 0; shift += DIGIT_BITS) {
+        if (((bits >> shift) & (NUM_DIGITS - 1)) == 0)
+            continue;
+        radix_pass(from, to, n, words, key, shift);
+        int64_t *swap = from;
+        from = to;
+        to = swap;
+    }
+    if (from != records)
+        memcpy(records, from, (size_t)(n * words) * sizeof *records);
+}
+
+int64_t tli_lower_bound(const int64_t *values, int64_t n, int64_t wanted)
+{
+    int64_t low = 0, high = n;
+    while (low < high) {
+        int64_t middle = low + (high - low) / 2;
+        if (values[middle] < wanted)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
