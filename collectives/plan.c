@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Plans as handles: create, share, ask, free. What is decided is in routes.c, how ranks talk about it in negotiate.c. */
+#include "collectives/plan.h"
+
+#include <time.h>
+
+#include "collectives/exchange.h"
+#include "collectives/negotiate.h"
+#include "src/agree.h"
+
+#define DEFAULT_ROW_BYTES 256
+
+const char *tulle_strategy_name(tulle_strategy_t strategy)
+{
+    switch (strategy) {
+#define NAME_CASE(name, value, text)                                                                                   \
+    case TULLE_STRATEGY_##name:                                                                                        \
+        return text;
+        TULLE_STRATEGY_MAP(NAME_CASE)
+#undef NAME_CASE
+    }
+    return "unknown";
+}
+
+static double now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec * 1e9 + (double)now.tv_nsec;
+}
+
+static tulle_status_t read_options(const tulle_plan_options_t *given, tulle_plan_options_t *options)
+{
+    tulle_status_t st = TULLE_OK;
+    if (given != NULL) {
+        TLI_REQUIRE(given->struct_size == sizeof *given, TULLE_ERR_ARG,
+                    "options.struct_size is %zu, expected %zu: start from TULLE_PLAN_OPTIONS_INIT", given->struct_size,
+                    sizeof *given);
+        *options = *given;
+    }
+    TLI_REQUIRE(options->strategy >= TULLE_STRATEGY_AUTO && options->strategy <= TULLE_STRATEGY_AGGREGATED,
+                TULLE_ERR_ARG, "strategy %d is none of auto direct rail balanced aggregated", (int)options->strategy);
+    TLI_REQUIRE(options->ghost_order == TULLE_GHOST_ORDER_CALLER || options->ghost_order == TULLE_GHOST_ORDER_PLAN,
+                TULLE_ERR_ARG, "ghost order %d is neither caller (0) nor plan (1)", (int)options->ghost_order);
+    TLI_REQUIRE(options->row_bytes >= 0 && options->row_bytes < ((int64_t)1 << 40), TULLE_ERR_ARG,
+                "row_bytes is %lld: give the bytes of one row, 0 for the default", (long long)options->row_bytes);
+    if (options->row_bytes == 0)
+        options->row_bytes = DEFAULT_ROW_BYTES;
+done:
+    return st;
+}
+
+static tulle_status_t check_arguments(const tulle_comm_t *comm, const tulle_pattern_t *pattern,
+                                      tulle_plan_t **plan_out)
+{
+    tulle_status_t st = TULLE_OK;
+    TLI_REQUIRE(pattern != NULL, TULLE_ERR_ARG, "the pattern is NULL: was it created, or already destroyed?");
+    TLI_REQUIRE(plan_out != NULL, TULLE_ERR_ARG, "plan_out is NULL");
+    TLI_REQUIRE(pattern->comm == comm, TULLE_ERR_ARG, "the pattern was made on another communicator");
+done:
+    return st;
+}
+
+static tulle_status_t plan_alloc(tulle_comm_t *comm, const tulle_pattern_t *pattern,
+                                 const tulle_plan_options_t *options, tulle_plan_t **plan_out)
+{
+    tulle_plan_t *plan = NULL;
+    tulle_status_t st = tli_alloc(sizeof *plan, &plan);
+    if (st == TULLE_OK) {
+        plan->comm = tli_comm_retain(comm);
+        plan->references = 1;
+        plan->strategy = options->strategy;
+        plan->ghost_order = options->ghost_order;
+        plan->row_bytes = options->row_bytes;
+        plan->num_owned = pattern->num_owned;
+        plan->num_needed = pattern->num_needed;
+        *plan_out = plan;
+    }
+    return st;
+}
+
+tulle_status_t tulle_plan_create(tulle_comm_t *comm, const tulle_pattern_t *pattern,
+                                 const tulle_plan_options_t *given, tulle_plan_t **plan_out)
+{
+    tulle_status_t st = TULLE_OK;
+    tulle_plan_options_t options = TULLE_PLAN_OPTIONS_INIT;
+    tulle_plan_t *plan = NULL;
+    double began = now_ns();
+    TLI_TRY(tli_check_comm(comm));
+    st = check_arguments(comm, pattern, plan_out);
+    if (st == TULLE_OK)
+        st = read_options(given, &options);
+    if (st == TULLE_OK)
+        st = plan_alloc(comm, pattern, &options, &plan);
+    TLI_TRY(tli_agree(comm->mpi, st));
+    TLI_TRY(tli_agree_equal(comm->mpi, options.row_bytes * 16 + options.ghost_order * 8 + (int)options.strategy,
+                            "the plan's options (16 * row_bytes + 8 * ghost_order + strategy)"));
+    TLI_TRY(tli_negotiate(comm, TULLE_OK, options.strategy, pattern, plan));
+    plan->setup_ns = now_ns() - began;
+    TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, &plan->setup_ns, 1, MPI_DOUBLE, MPI_MAX, comm->mpi));
+    *plan_out = plan;
+    plan = NULL;
+done:
+    tulle_plan_destroy(&plan);
+    return st;
+}
+
+tulle_plan_t *tli_plan_retain(const tulle_plan_t *plan)
+{
+    /* The count is the one field of a shared plan that changes. */
+    tulle_plan_t *shared = (tulle_plan_t *)plan;
+    shared->references++;
+    return shared;
+}
+
+void tulle_plan_destroy(tulle_plan_t **plan_inout)
+{
+    tulle_plan_t *plan = plan_inout != NULL ? *plan_inout : NULL;
+    if (plan != NULL && --plan->references <= 0) {
+        tli_exchange_destroy_all(&plan->cached);
+        tulle_comm_destroy(&plan->comm);
+        tli_arena_release(&plan->arena);
+        tli_free(plan);
+    }
+    if (plan_inout != NULL)
+        *plan_inout = NULL;
+}
+
+tulle_status_t tli_plan_slot_positions(const tulle_plan_t *plan, tli_arena_t *arena, int64_t **position_out,
+                                       int64_t *num_needed_out)
+{
+    tulle_status_t st = TULLE_OK;
+    int64_t *position = NULL, num_slots = tli_plan_num_slots(plan), num_needed = 0;
+    TLI_TRY(tli_arena_alloc(arena, num_slots, sizeof *position, &position));
+    for (int64_t i = 0; i < plan->num_needed; i++)
+        if (!TLI_IS_OWNED(plan->need_source[i]))
+            position[TLI_SLOT_OF(plan->need_source[i])] = 1;
+    for (int64_t slot = 0; slot < num_slots; slot++)
+        position[slot] = position[slot] ? num_needed++ : -1;
+    *position_out = position;
+    if (num_needed_out != NULL)
+        *num_needed_out = num_needed;
+done:
+    return st;
+}
+
+tulle_status_t tulle_plan_ghost_order(const tulle_plan_t *plan, int64_t *position)
+{
+    tulle_status_t st = TULLE_OK;
+    tli_arena_t scratch = TLI_ARENA_INIT;
+    int64_t *slot_position = NULL;
+    TLI_REQUIRE(plan != NULL, TULLE_ERR_ARG, "the plan is NULL: was it created, or already destroyed?");
+    TLI_REQUIRE(position != NULL || plan->num_needed == 0, TULLE_ERR_ARG, "position is NULL");
+    TLI_TRY(tli_plan_slot_positions(plan, &scratch, &slot_position, NULL));
+    for (int64_t i = 0; i < plan->num_needed; i++) {
+        int64_t source = plan->need_source[i];
+        if (plan->ghost_order == TULLE_GHOST_ORDER_CALLER)
+            position[i] = i;
+        else
+            position[i] = TLI_IS_OWNED(source) ? -1 - source : slot_position[TLI_SLOT_OF(source)];
+    }
+done:
+    tli_arena_release(&scratch);
+    return st;
+}
+
+int64_t tulle_plan_num_owned(const tulle_plan_t *plan)
+{
+    return plan != NULL ? plan->num_owned : 0;
+}
+
+int64_t tulle_plan_num_needed(const tulle_plan_t *plan)
+{
+    return plan != NULL ? plan->num_needed : 0;
+}
+
+int64_t tulle_plan_num_ghosts(const tulle_plan_t *plan)
+{
+    if (plan == NULL)
+        return 0;
+    return plan->ghost_order == TULLE_GHOST_ORDER_PLAN ? plan->num_remote : plan->num_needed;
+}
+
+tulle_strategy_t tulle_plan_strategy(const tulle_plan_t *plan)
+{
+    return plan != NULL ? plan->strategy : TULLE_STRATEGY_AUTO;
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Routes: over which ranks every needed row travels. Pure functions of (who needs what, topology, options): no MPI, no
+ * clock, no pointer or hash order. One node is routed at a time, from the needs of its ranks alone; the same code plans a
+ * real job, where the first rank of each node calls it, and a machine of thousands of virtual ranks in one process.
+ *
+ *     needs of a node --begin--> crossings, transit asked of other nodes
+ *                                     |
+ *     transit asked by other nodes --finish--> messages that the node's ranks receive
+ */
+#ifndef TLI_ROUTES_H
+#define TLI_ROUTES_H
+
+#include <stdint.h>
+
+#include <tulle/plan.h>
+
+#include "src/arena.h"
+#include "topology/model.h"
+
+/** Rows and who needs them, as records of three words: owner's rank, row there, rank that needs it. */
+typedef struct tli_needs {
+    int64_t num;
+    int64_t *words; /* [num * 3] */
+} tli_needs_t;
+
+/** Distinct rows, ascending by (owner, row), each with the ranks that need it, ascending. */
+typedef struct tli_row_set {
+    int64_t num_rows;
+    int64_t *owner;      /* [num_rows] */
+    int64_t *row;        /* [num_rows] */
+    int64_t *needer_ptr; /* [num_rows + 1] */
+    int64_t *needer;     /* [needer_ptr[num_rows]] */
+} tli_row_set_t;
+
+/** How the rows of one source node come to this node. */
+typedef enum tli_pair_mode { TLI_PAIR_DIRECT, TLI_PAIR_ROUTED, TLI_PAIR_AGGREGATED } tli_pair_mode_t;
+
+/** Messages that ranks of the node receive, sorted by (receiver, sender, order of dependence). */
+typedef struct tli_route_messages {
+    int64_t num;
+    int64_t *receiver; /* [num] */
+    int64_t *sender;   /* [num] */
+    int64_t *ptr;      /* [num + 1] */
+    int64_t *rows;     /* [ptr[num] * 2] owner's rank, row there; ascending within a message */
+} tli_route_messages_t;
+
+/** State of routing one node between begin and finish; all memory is in the arena given to begin. */
+typedef struct tli_node_route {
+    const tulle_topology_t *topology;
+    int node;
+    tulle_strategy_t strategy;
+    int64_t row_bytes;
+    tli_arena_t *arena;
+    tli_needs_t inside;        /* needs whose owner is on this node */
+    tli_row_set_t outside;     /* rows that must cross into this node */
+    int *port;                 /* [outside.num_rows] rank on which the row lands; unused for direct pairs */
+    int num_pairs;             /* [count] source nodes */
+    int *pair_of_node;         /* [num_nodes] index of the pair, -1 if this node needs nothing from there */
+    tli_pair_mode_t *mode;     /* [num_pairs] */
+    tli_needs_t transit;       /* (owner, row, sender) asked of other nodes: rows to collect on their sender */
+    tli_route_messages_t messages; /* after finish */
+} tli_node_route_t;
+
+/**
+ * Decide, for every row that must enter the node, by which mode and on which port.
+ * @param[in] topology  borrowed, as all of the route, until the route is no longer used
+ * @param[in] needs     of this node's ranks; any order, duplicates allowed; own rows must be left out; reordered
+ * @param[in] row_bytes [bytes] for the cost model of AUTO
+ * @cost O(needs) time and memory
+ */
+tulle_status_t tli_route_begin(const tulle_topology_t *topology, int node, tulle_strategy_t strategy, int64_t row_bytes,
+                               const tli_needs_t *needs, tli_arena_t *arena, tli_node_route_t *route);
+
+/**
+ * Lay out all messages that ranks of the node receive.
+ * @param[in] transit (owner, row, sender) that other nodes asked of this one; owners and senders are on this node
+ */
+tulle_status_t tli_route_finish(tli_node_route_t *route, const tli_needs_t *transit);
+
+/** Rank of node `source` that collects what node `target` needs of it, and the port where that lands. */
+int tli_aggregation_sender(const tulle_topology_t *topology, int source, int target);
+int tli_aggregation_port(const tulle_topology_t *topology, int source, int target);
+
+/** Sort and merge needs into rows. @param[in,out] needs reordered */
+tulle_status_t tli_row_set_build(const tli_needs_t *needs, tli_arena_t *arena, tli_row_set_t *set_out);
+
+/**
+ * Least number of rows that must cross each level so that every rank of the node gets what it needs, each row entering
+ * each group that needs it once.
+ * @param[in]  needs  of this node's ranks; reordered
+ * @param[out] limits [num_levels]
+ */
+tulle_status_t tli_route_limits(const tulle_topology_t *topology, const tli_needs_t *needs,
+                                tli_arena_t *scratch, int64_t *limits);
+
+#endif
