@@ -1,11 +1,56 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Inside of an exchange, as far as other files of the room need it. */
+ * Inside of an exchange: steps bound to buffers and channels. bind.c makes it, execute.c runs it. */
 #ifndef TLI_EXCHANGE_H
 #define TLI_EXCHANGE_H
 
 #include <tulle/exchange.h>
 
-/** Free a list of cached bindings; collective; sets *first to NULL. */
+#include "collectives/steps.h"
+#include "src/device/pack.h"
+#include "src/transport/transport.h"
+
+typedef enum tli_phase {
+    TLI_PHASE_IDLE,    /* may be started */
+    TLI_PHASE_PENDING, /* started, but peers still read what the last round left in the staging areas */
+    TLI_PHASE_RUNNING,
+    TLI_PHASE_FAILED /* can only be destroyed */
+} tli_phase_t;
+
+struct tulle_exchange {
+    tulle_plan_t *plan; /* one reference, none when the plan caches the exchange */
+    int is_cached;
+    tulle_exchange_t *next; /* in the plan's cache */
+    tulle_direction_t direction;
+    tulle_op_t op;
+    int64_t timeout_ms;
+    int num_fields;
+    tulle_field_t *fields; /* [num_fields] strides resolved */
+    tli_steps_t steps;
+    tli_rows_t *areas; /* [num_fields][num_areas] */
+    void *channels[TLI_MAX_TRANSPORTS];
+    tli_phase_t phase;
+    tulle_status_t failure; /* of a failed exchange */
+    int64_t *missing;       /* [num_tasks] arrivals that the task still waits for, in this round */
+    int64_t num_unfinished; /* tasks not yet run in this round */
+    int64_t num_unarrived;  /* receiving wires */
+    unsigned char *has_arrived; /* [num_receives] in this round, to say who is waited for */
+    int *arrived;           /* [num_receives] room for a poll */
+    tli_arena_t arena;
+};
+
+/** As tulle_exchange_create(), for the cache of a plan: buffers come with each use through tli_exchange_set_buffers().
+ * All ranks come here, whatever their status. */
+tulle_status_t tli_exchange_create_cached(tulle_status_t local, tulle_plan_t *plan, tulle_direction_t direction,
+                                          const tulle_field_t *field, tulle_op_t op, tulle_exchange_t **exchange_out);
+
+/** Point an idle cached exchange at other buffers. Local. */
+void tli_exchange_set_buffers(tulle_exchange_t *exchange, void *owned, void *ghost);
+
+/** Check one field of a plan. @param[in,out] field strides of 0 are resolved */
+tulle_status_t tli_field_check(const tulle_plan_t *plan, tulle_direction_t direction, tulle_op_t op, int index,
+                               tulle_field_t *field);
+
+/** Free a list of cached exchanges; collective; sets *first to NULL. */
 void tli_exchange_destroy_all(tulle_exchange_t **first);
 
 #endif

@@ -12,10 +12,10 @@ typedef struct tli_level {
     char name[32];
     tulle_link_t link;
     int num_groups;
-    int *group_of;     /* [num_ranks] */
-    int *member_ptr;   /* [num_groups + 1] */
-    int *members;      /* [num_ranks] ranks, by group, ascending */
-    int *local_index;  /* [num_ranks] position of the rank among the members of its group */
+    int *group_of;    /* [num_ranks] */
+    int *member_ptr;  /* [num_groups + 1] */
+    int *members;     /* [num_ranks] ranks, by group, ascending */
+    int *local_index; /* [num_ranks] position of the rank among the members of its group */
 } tli_level_t;
 
 /** The whole tree. levels[0] = nodes, ..., levels[num_levels - 1] = ranks, each its own group. Groups nest. */
@@ -29,13 +29,30 @@ struct tulle_topology {
 
 /**
  * Build the tree from the group of every rank at every group level.
- * @param[in] num_ranks        >= 1
- * @param[in] num_group_levels 1 to TULLE_TOPOLOGY_MAX_LEVELS - 1, outermost first
- * @param[in] group_of         [num_group_levels][num_ranks] any numbers: equal number and equal parent = same group
- * @param[in] names            [num_group_levels] or NULL for node, domain, ...
+ * @param[in]  num_ranks        >= 1
+ * @param[in]  num_group_levels 1 to TULLE_TOPOLOGY_MAX_LEVELS - 1, outermost first
+ * @param[in]  group_of         [num_group_levels][num_ranks] any numbers: equal number and equal parent = same group
+ * @param[in]  names            [num_group_levels] or NULL for node, domain, domain2, ...
+ * @param[out] topology_out     owned by the caller; default links; untouched on failure
+ * @retval TULLE_ERR_ARG a count out of range, or a name that tli_topology_set_name() refuses; TULLE_ERR_NOMEM
+ * @cost O(ranks x levels) time, O(ranks) memory per level
  */
 tulle_status_t tli_topology_from_groups(int num_ranks, int num_group_levels, const int *group_of,
                                         const char *const *names, tulle_topology_t **topology_out);
+
+/**
+ * Build the tree of a job from what every rank found out about itself. Domains become a level only if every rank is
+ * bound inside one and some node has at least two: otherwise they would tell no two ranks apart.
+ * @param[in]  num_ranks     >= 1
+ * @param[in]  node_domain   [2][num_ranks] a number for the node of each rank (equal = same node), then for its domain
+ *                           inside the node; -1 = bound inside none
+ * @param[out] topology_out  owned by the caller; untouched on failure
+ * @retval TULLE_ERR_ARG; TULLE_ERR_NOMEM
+ */
+tulle_status_t tli_topology_from_discovery(int num_ranks, const int *node_domain, tulle_topology_t **topology_out);
+
+/** Name a level: 1 to 31 of [a-z0-9_-]. @retval TULLE_ERR_ARG the name has another form */
+tulle_status_t tli_topology_set_name(tulle_topology_t *topology, int level, const char *name);
 
 /** Level at which a hop between two ranks crosses: the outermost level whose groups differ; num_levels if a == b. */
 int tli_topology_crossing(const tulle_topology_t *topology, int a, int b);

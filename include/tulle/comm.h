@@ -22,8 +22,10 @@ typedef struct tulle_comm_options {
     int32_t disable_shared_memory;    /**< [bool] 1 = MPI point-to-point inside a node too */
 } tulle_comm_options_t;
 
+/* clang-format off */
 /** Defaults for every field. */
 #define TULLE_COMM_OPTIONS_INIT {sizeof(tulle_comm_options_t), NULL, NULL, 0, 0}
+/* clang-format on */
 
 /**
  * Free a communicator and set *comm to NULL. Plans and exchanges made from it stay usable.

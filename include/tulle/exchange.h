@@ -37,8 +37,10 @@ typedef struct tulle_exchange_options {
     int64_t timeout_ms; /**< [ms] longest wait; 0 = the communicator's */
 } tulle_exchange_options_t;
 
+/* clang-format off */
 /** Defaults for every field. */
 #define TULLE_EXCHANGE_OPTIONS_INIT {sizeof(tulle_exchange_options_t), TULLE_OP_SUM, 0}
+/* clang-format on */
 
 /**
  * Bind a plan to buffers. Everything that the exchange will ever allocate is allocated here.
@@ -110,7 +112,7 @@ TULLE_API void tulle_exchange_destroy(tulle_exchange_t **exchange);
  * @param[in]  datatype of the scalars
  * @param[in]  width    [scalars] per row
  * @param[in]  stream   as in tulle_exchange_start()
- * @retval as tulle_exchange_create(), tulle_exchange_start() and tulle_exchange_wait()
+ * @return as tulle_exchange_create(), tulle_exchange_start() and tulle_exchange_wait()
  * @threads one thread per comm at a time   @cost as an exchange; the first call of a kind also creates it
  */
 TULLE_API tulle_status_t tulle_gather(tulle_plan_t *plan, const void *owned, void *ghost, tulle_datatype_t datatype,
@@ -126,7 +128,7 @@ TULLE_API tulle_status_t tulle_gather(tulle_plan_t *plan, const void *owned, voi
  * @param[in]     width    [scalars] per row
  * @param[in]     op       reduction; with replace, the last contribution in the plan's order stays
  * @param[in]     stream   as in tulle_exchange_start()
- * @retval as tulle_exchange_create(), tulle_exchange_start() and tulle_exchange_wait()
+ * @return as tulle_exchange_create(), tulle_exchange_start() and tulle_exchange_wait()
  * @threads one thread per comm at a time   @cost as an exchange; the first call of a kind also creates it
  */
 TULLE_API tulle_status_t tulle_scatter(tulle_plan_t *plan, const void *ghost, void *owned, tulle_datatype_t datatype,

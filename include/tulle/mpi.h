@@ -24,8 +24,8 @@ TULLE_API tulle_status_t tulle_comm_create(MPI_Comm mpi_comm, const tulle_comm_o
                                            tulle_comm_t **comm_out);
 
 /**
- * Find the topology of a running job: nodes by MPI_COMM_TYPE_SHARED; inside a node the NUMA domains that ranks are bound
- * to, when hwloc was found at build time and every rank of the job is bound inside one.
+ * Find the topology of a running job: nodes by MPI_COMM_TYPE_SHARED; inside a node the NUMA domains that ranks are
+ * bound to, when hwloc was found at build time and every rank of the job is bound inside one.
  * @collective all ranks of @p mpi_comm; blocks
  * @param[in]  mpi_comm     borrowed for the call
  * @param[out] topology_out owned by the caller, equal on every rank; untouched on failure

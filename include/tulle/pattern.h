@@ -22,10 +22,12 @@ typedef struct tulle_layout {
 
 /** The block starts where the block of the rank before ends; on every rank or on none. */
 #define TULLE_LAYOUT_FOLLOW ((int64_t)-1)
+/* clang-format off */
 /** A contiguous block of @p n rows after those of the rank before. */
 #define TULLE_LAYOUT_BLOCK(n) {(n), TULLE_LAYOUT_FOLLOW, NULL}
 /** The @p n rows whose global ids are listed. */
 #define TULLE_LAYOUT_LIST(n, list) {(n), 0, (list)}
+/* clang-format on */
 
 /**
  * Pattern from global ids. Ghost row i will hold the row with id needed_ids[i].
@@ -47,8 +49,8 @@ TULLE_API tulle_status_t tulle_pattern_create_from_ids(tulle_comm_t *comm, const
 
 /**
  * Pattern of a sparse matrix times a dense one: this rank holds some rows of the matrix and needs the rows of the dense
- * operand that its column indices name. Needed are the distinct columns that this rank does not own, in ascending order:
- * see tulle_pattern_needed_ids().
+ * operand that its column indices name. Needed are the distinct columns that this rank does not own, in ascending
+ * order: see tulle_pattern_needed_ids().
  * @collective all ranks of @p comm; blocks
  * @param[in]  comm        borrowed; kept alive by the pattern
  * @param[in]  rows        borrowed; matrix rows on this rank; no row may be on two ranks
@@ -65,8 +67,8 @@ TULLE_API tulle_status_t tulle_pattern_create_from_csr(tulle_comm_t *comm, const
                                                        const int64_t *col_idx, tulle_pattern_t **pattern_out);
 
 /**
- * Pattern from (owner rank, owner row) pairs, as in a PetscSF star forest: ghost row i will hold row owner_row[i] of rank
- * owner_rank[i].
+ * Pattern from (owner rank, owner row) pairs, as in a PetscSF star forest: ghost row i will hold row owner_row[i] of
+ * rank owner_rank[i].
  * @collective all ranks of @p comm; blocks
  * @param[in]  comm        borrowed; kept alive by the pattern
  * @param[in]  num_owned   [count] rows on this rank, >= 0

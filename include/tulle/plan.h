@@ -41,14 +41,16 @@ typedef enum tulle_ghost_order {
 
 /** Tunables of tulle_plan_create(). Zero always means "library default". Append fields, never reorder. */
 typedef struct tulle_plan_options {
-    size_t struct_size;              /**< [bytes] set by the initializer: old callers keep working with newer libraries */
-    tulle_strategy_t strategy;       /**< default AUTO */
+    size_t struct_size;        /**< [bytes] set by the initializer: old callers keep working with newer libraries */
+    tulle_strategy_t strategy; /**< default AUTO */
     tulle_ghost_order_t ghost_order; /**< default CALLER */
     int64_t row_bytes;               /**< [bytes] of one row, all fields, for the cost model; 0 = 256 */
 } tulle_plan_options_t;
 
+/* clang-format off */
 /** Defaults for every field. */
 #define TULLE_PLAN_OPTIONS_INIT {sizeof(tulle_plan_options_t), TULLE_STRATEGY_AUTO, TULLE_GHOST_ORDER_CALLER, 0}
+/* clang-format on */
 
 /**
  * Turn a pattern into a plan.
@@ -74,7 +76,8 @@ TULLE_API tulle_status_t tulle_plan_create(tulle_comm_t *comm, const tulle_patte
  */
 TULLE_API void tulle_plan_destroy(tulle_plan_t **plan);
 
-/** Rows owned by this rank; 0 for NULL. @param[in] plan borrowed @return count @collective no @threads any @cost O(1) */
+/** Rows owned by this rank; 0 for NULL. @param[in] plan borrowed @return count
+ * @collective no @threads any @cost O(1) */
 TULLE_API int64_t tulle_plan_num_owned(const tulle_plan_t *plan);
 
 /** Rows needed by this rank as the pattern listed them; 0 for NULL. @param[in] plan borrowed @return count
@@ -96,8 +99,8 @@ TULLE_API const char *tulle_strategy_name(tulle_strategy_t strategy);
 /**
  * Where each needed row lies, so that a caller can renumber (rewrite CSR columns) once and never unpack.
  * @param[in]  plan     borrowed
- * @param[out] position [num_needed] row of the ghost buffer that holds needed row i; with plan order an own row is given
- *                      as -1 - (its owned row): read it there
+ * @param[out] position [num_needed] row of the ghost buffer that holds needed row i; with plan order an own row is
+ *                      given as -1 - (its owned row): read it there
  * @retval TULLE_ERR_ARG a pointer is NULL
  * @collective no   @threads any   @cost O(needed)
  */
@@ -106,12 +109,12 @@ TULLE_API tulle_status_t tulle_plan_ghost_order(const tulle_plan_t *plan, int64_
 /** What crosses one level in one exchange, summed over all ranks. A crossing is a hop between two ranks whose groups
  * differ at this level but not at the one above it. */
 typedef struct tulle_level_stats {
-    char name[32];           /**< "node" between nodes, ..., "rank" inside an innermost group */
-    int64_t naive_rows;      /**< [rows] if every rank received every row it does not own */
-    int64_t direct_rows;     /**< [rows] if each rank pair moved what it needs */
-    int64_t plan_rows;       /**< [rows] in this plan */
-    int64_t limit_rows;      /**< [rows] each row enters each group that needs it once: the least a routed plan can do */
-    int64_t naive_messages;  /**< [messages] */
+    char name[32];          /**< "node" between nodes, ..., "rank" inside an innermost group */
+    int64_t naive_rows;     /**< [rows] if every rank received every row it does not own */
+    int64_t direct_rows;    /**< [rows] if each rank pair moved what it needs */
+    int64_t plan_rows;      /**< [rows] in this plan */
+    int64_t limit_rows;     /**< [rows] each row enters each group that needs it once: the least a routed plan can do */
+    int64_t naive_messages; /**< [messages] */
     int64_t direct_messages; /**< [messages] */
     int64_t plan_messages;   /**< [messages] */
     int64_t busiest_rows;    /**< [rows] largest number that one rank receives over this level in this plan */
@@ -119,21 +122,21 @@ typedef struct tulle_level_stats {
 
 /** What a plan costs and saves. */
 typedef struct tulle_plan_stats {
-    size_t struct_size;                                    /**< [bytes] set by the caller before the call */
-    int32_t num_levels;                                    /**< [count] valid entries of levels */
-    tulle_strategy_t strategy;                             /**< as asked for */
-    int32_t routed_pairs;                                  /**< [count] ordered node pairs routed once per node */
-    int32_t aggregated_pairs;                              /**< [count] ordered node pairs collected on the sending side */
-    int32_t direct_pairs;                                  /**< [count] ordered node pairs served directly */
-    int64_t row_bytes;                                     /**< [bytes] used by the cost model */
-    int64_t num_owned;                                     /**< [rows] owned by all ranks */
-    int64_t num_needed;                                    /**< [rows] distinct needed remote rows, summed over ranks */
-    int64_t staging_rows;                                  /**< [rows] passed on by ranks that do not need them */
-    double setup_ns;                                       /**< [ns] tulle_plan_create() or load, slowest rank */
-    double predicted_naive_ns;                             /**< [ns] one exchange by the cost model */
-    double predicted_direct_ns;                            /**< [ns] */
-    double predicted_plan_ns;                              /**< [ns] */
-    double break_even_exchanges;                           /**< [count] predicted, against direct; -1 = never */
+    size_t struct_size;          /**< [bytes] set by the caller before the call */
+    int32_t num_levels;          /**< [count] valid entries of levels */
+    tulle_strategy_t strategy;   /**< as asked for */
+    int32_t routed_pairs;        /**< [count] ordered node pairs routed once per node */
+    int32_t aggregated_pairs;    /**< [count] ordered node pairs collected on the sending side */
+    int32_t direct_pairs;        /**< [count] ordered node pairs served directly */
+    int64_t row_bytes;           /**< [bytes] used by the cost model */
+    int64_t num_owned;           /**< [rows] owned by all ranks */
+    int64_t num_needed;          /**< [rows] distinct needed remote rows, summed over ranks */
+    int64_t staging_rows;        /**< [rows] passed on by ranks that do not need them */
+    double setup_ns;             /**< [ns] tulle_plan_create() or load, slowest rank */
+    double predicted_naive_ns;   /**< [ns] one exchange by the cost model */
+    double predicted_direct_ns;  /**< [ns] */
+    double predicted_plan_ns;    /**< [ns] */
+    double break_even_exchanges; /**< [count] predicted, against direct; -1 = never */
     tulle_level_stats_t levels[TULLE_TOPOLOGY_MAX_LEVELS]; /**< outermost first */
 } tulle_plan_stats_t;
 
@@ -159,8 +162,8 @@ typedef enum tulle_explain_format {
  * @param[in] plan   borrowed
  * @param[in] format table or JSON
  * @param[in] out    stream; used on rank 0 only, ignored elsewhere
- * @retval TULLE_ERR_ARG a null pointer; TULLE_ERR_UNSUPPORTED JSON in a build without Jansson; TULLE_ERR_FILE the stream
- *         refused; TULLE_ERR_NOMEM; TULLE_ERR_TRANSPORT; TULLE_ERR_REMOTE
+ * @retval TULLE_ERR_ARG a null pointer; TULLE_ERR_UNSUPPORTED JSON in a build without Jansson; TULLE_ERR_FILE the
+ *         stream refused; TULLE_ERR_NOMEM; TULLE_ERR_TRANSPORT; TULLE_ERR_REMOTE
  * @threads one thread per comm at a time   @cost as tulle_plan_get_stats()
  */
 TULLE_API tulle_status_t tulle_plan_explain(const tulle_plan_t *plan, tulle_explain_format_t format, FILE *out);

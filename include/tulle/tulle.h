@@ -3,9 +3,11 @@
 #ifndef TULLE_TULLE_H
 #define TULLE_TULLE_H
 
-/** Version of the headers. */
+/** Version of the headers: changes that break programs. */
 #define TULLE_VERSION_MAJOR 0
+/** Version of the headers: additions; before 1.0 also changes that break programs. */
 #define TULLE_VERSION_MINOR 1
+/** Version of the headers: corrections. */
 #define TULLE_VERSION_PATCH 0
 
 #include <tulle/comm.h>

@@ -1,0 +1,416 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Binding: a plan, buffers and fields become an exchange. Everything that will ever be allocated is allocated here. */
+#include <limits.h>
+#include <string.h>
+
+#include "collectives/exchange.h"
+#include "src/agree.h"
+
+#define FIELD_ALIGNMENT 64
+#define MAX_BYTES       ((int64_t)1 << 62)
+
+/* --- checks ------------------------------------------------------------------------------------------------------ */
+
+static tulle_status_t check_buffer(const void *buffer, int64_t rows, int64_t stride, int64_t scalar_bytes, int index,
+                                   const char *name)
+{
+    tulle_status_t st = TULLE_OK;
+    TLI_REQUIRE(buffer != NULL || rows == 0, TULLE_ERR_ARG, "field %d: %s is NULL but has %lld rows", index, name,
+                (long long)rows);
+    TLI_REQUIRE(stride < MAX_BYTES / scalar_bytes / (rows + 1), TULLE_ERR_OVERFLOW,
+                "field %d: %lld %s rows of stride %lld exceed 2^62 bytes", index, (long long)rows, name,
+                (long long)stride);
+    TLI_REQUIRE((uintptr_t)buffer % (uintptr_t)(scalar_bytes == 16 ? 8 : scalar_bytes) == 0, TULLE_ERR_ARG,
+                "field %d: %s at %p is not aligned to its scalars", index, name, buffer);
+done:
+    return st;
+}
+
+static tulle_status_t check_overlap(const tulle_plan_t *plan, const tulle_field_t *field, int64_t scalar_bytes,
+                                    int index)
+{
+    tulle_status_t st = TULLE_OK;
+    int64_t num_ghosts = tulle_plan_num_ghosts(plan);
+    uintptr_t owned = (uintptr_t)field->owned, ghost = (uintptr_t)field->ghost;
+    uintptr_t owned_bytes = plan->num_owned > 0
+                                ? (uintptr_t)(((plan->num_owned - 1) * field->owned_stride + field->width) * scalar_bytes)
+                                : 0;
+    uintptr_t ghost_bytes =
+        num_ghosts > 0 ? (uintptr_t)(((num_ghosts - 1) * field->ghost_stride + field->width) * scalar_bytes) : 0;
+    int overlaps = owned_bytes > 0 && ghost_bytes > 0 && owned < ghost + ghost_bytes && ghost < owned + owned_bytes;
+    TLI_REQUIRE(!overlaps, TULLE_ERR_ARG, "field %d: owned rows at %p and ghost rows at %p overlap", index,
+                field->owned, field->ghost);
+done:
+    return st;
+}
+
+tulle_status_t tli_field_check(const tulle_plan_t *plan, tulle_direction_t direction, tulle_op_t op, int index,
+                               tulle_field_t *field)
+{
+    tulle_status_t st = TULLE_OK;
+    int64_t scalar_bytes = (int64_t)tulle_datatype_size(field->datatype);
+    TLI_REQUIRE(scalar_bytes > 0, TULLE_ERR_ARG, "field %d: datatype %d is unknown", index, (int)field->datatype);
+    TLI_REQUIRE(field->width >= 1 && field->width < MAX_BYTES / scalar_bytes, TULLE_ERR_ARG,
+                "field %d: width is %lld, must be at least 1", index, (long long)field->width);
+    if (field->owned_stride == 0)
+        field->owned_stride = field->width;
+    if (field->ghost_stride == 0)
+        field->ghost_stride = field->width;
+    TLI_REQUIRE(field->owned_stride >= field->width && field->ghost_stride >= field->width, TULLE_ERR_ARG,
+                "field %d: strides %lld (owned) and %lld (ghost) must not be below the width %lld", index,
+                (long long)field->owned_stride, (long long)field->ghost_stride, (long long)field->width);
+    TLI_REQUIRE(direction == TULLE_GATHER || tli_has_reduction(field->datatype, op), TULLE_ERR_UNSUPPORTED,
+                "field %d: %s does not know the reduction %s", index, tulle_datatype_name(field->datatype),
+                tulle_op_name(op));
+    TLI_TRY(check_buffer(field->owned, plan->num_owned, field->owned_stride, scalar_bytes, index, "owned"));
+    TLI_TRY(check_buffer(field->ghost, tulle_plan_num_ghosts(plan), field->ghost_stride, scalar_bytes, index, "ghost"));
+    TLI_TRY(check_overlap(plan, field, scalar_bytes, index));
+done:
+    return st;
+}
+
+static tulle_status_t copy_fields(tulle_exchange_t *x, const tulle_field_t *fields, int num_fields)
+{
+    tulle_status_t st = TULLE_OK;
+    TLI_REQUIRE(x->direction == TULLE_GATHER || x->direction == TULLE_SCATTER, TULLE_ERR_ARG,
+                "direction %d is neither gather (0) nor scatter (1)", (int)x->direction);
+    TLI_REQUIRE(x->op >= TULLE_OP_SUM && x->op <= TULLE_OP_REPLACE, TULLE_ERR_ARG, "reduction %d is unknown",
+                (int)x->op);
+    TLI_REQUIRE(fields != NULL && num_fields >= 1, TULLE_ERR_ARG, "fields is NULL or num_fields is %d: give at least one",
+                num_fields);
+    TLI_TRY(tli_arena_alloc(&x->arena, num_fields, sizeof *fields, &x->fields));
+    memcpy(x->fields, fields, (size_t)num_fields * sizeof *fields);
+    x->num_fields = num_fields;
+    for (int f = 0; f < num_fields && !x->is_cached; f++)
+        TLI_TRY(tli_field_check(x->plan, x->direction, x->op, f, &x->fields[f]));
+done:
+    return st;
+}
+
+static tulle_status_t agree_on_fields(tulle_exchange_t *x, MPI_Comm comm)
+{
+    tulle_status_t st = TULLE_OK;
+    TLI_TRY(tli_agree_equal(comm, x->num_fields * 64 + (int)x->op * 8 + (int)x->direction,
+                            "the exchange (64 * num_fields + 8 * op + direction)"));
+    for (int f = 0; f < x->num_fields; f++) {
+        char what[64];
+        snprintf(what, sizeof what, "the width of field %d", f);
+        TLI_TRY(tli_agree_equal(comm, x->fields[f].width, what));
+        snprintf(what, sizeof what, "the datatype of field %d", f);
+        TLI_TRY(tli_agree_equal(comm, (int)x->fields[f].datatype, what));
+    }
+done:
+    return st;
+}
+
+/* --- memory ------------------------------------------------------------------------------------------------------ */
+
+static int64_t row_bytes(const tulle_field_t *field)
+{
+    return field->width * (int64_t)tulle_datatype_size(field->datatype);
+}
+
+static int64_t round_up(int64_t bytes)
+{
+    return (bytes + FIELD_ALIGNMENT - 1) / FIELD_ALIGNMENT * FIELD_ALIGNMENT;
+}
+
+/* An area holds its fields one after the other, each dense and aligned; nothing follows the last one, so that a message
+ * of a single field is as long as its rows. */
+static int64_t area_bytes(const tulle_exchange_t *x, int64_t rows)
+{
+    int64_t bytes = 0;
+    for (int f = 0; f < x->num_fields; f++)
+        bytes = round_up(bytes) + rows * row_bytes(&x->fields[f]);
+    return bytes;
+}
+
+static void place_area(tulle_exchange_t *x, int64_t area, unsigned char *base, int64_t rows)
+{
+    for (int f = 0; f < x->num_fields; f++) {
+        int64_t bytes = row_bytes(&x->fields[f]);
+        x->areas[f * x->steps.num_areas + area] = (tli_rows_t){base, bytes};
+        base += round_up(rows * bytes);
+    }
+}
+
+static void place_user_areas(tulle_exchange_t *x)
+{
+    for (int f = 0; f < x->num_fields; f++) {
+        const tulle_field_t *field = &x->fields[f];
+        int64_t scalar_bytes = (int64_t)tulle_datatype_size(field->datatype);
+        tli_rows_t *areas = x->areas + f * x->steps.num_areas;
+        areas[TLI_AREA_OWNED] = (tli_rows_t){field->owned, field->owned_stride * scalar_bytes};
+        areas[TLI_AREA_GHOST] = (tli_rows_t){field->ghost, field->ghost_stride * scalar_bytes};
+    }
+}
+
+static int64_t total_bytes(const tulle_exchange_t *x, tli_area_kind_t kind)
+{
+    int64_t bytes = 0;
+    for (int64_t a = TLI_FIRST_STAGING; a < x->steps.num_areas; a++)
+        if (x->steps.areas[a].kind == kind)
+            bytes += round_up(area_bytes(x, x->steps.areas[a].rows));
+    return bytes;
+}
+
+static void place_staging(tulle_exchange_t *x, tli_area_kind_t kind, unsigned char *base)
+{
+    for (int64_t a = TLI_FIRST_STAGING; a < x->steps.num_areas; a++) {
+        if (x->steps.areas[a].kind == kind) {
+            place_area(x, a, base, x->steps.areas[a].rows);
+            base += round_up(area_bytes(x, x->steps.areas[a].rows));
+        }
+    }
+}
+
+/* Staging areas must fit the address space: rows of all messages times bytes of all fields. */
+static tulle_status_t check_staging(const tulle_exchange_t *x)
+{
+    tulle_status_t st = TULLE_OK;
+    int64_t rows = 1, bytes = 0;
+    for (int64_t a = TLI_FIRST_STAGING; a < x->steps.num_areas; a++)
+        rows += x->steps.areas[a].rows + FIELD_ALIGNMENT;
+    for (int f = 0; f < x->num_fields; f++) {
+        TLI_REQUIRE(row_bytes(&x->fields[f]) < MAX_BYTES / rows - bytes, TULLE_ERR_OVERFLOW,
+                    "%lld rows in transit of %lld bytes in field %d exceed 2^62 bytes", (long long)rows,
+                    (long long)row_bytes(&x->fields[f]), f);
+        bytes += row_bytes(&x->fields[f]);
+    }
+done:
+    return st;
+}
+
+/* --- channels ---------------------------------------------------------------------------------------------------- */
+
+typedef struct ends {
+    tli_wire_t *sends, *receives;
+    unsigned char *send_transport, *receive_transport;
+    tli_delivery_t *deliveries;
+} ends_t;
+
+static tulle_status_t alloc_ends(tulle_exchange_t *x, tli_arena_t *scratch, ends_t *ends)
+{
+    tulle_status_t st = TULLE_OK;
+    const tli_steps_t *steps = &x->steps;
+    TLI_REQUIRE(steps->num_sends < INT_MAX && steps->num_receives < INT_MAX, TULLE_ERR_OVERFLOW, "too many messages");
+    TLI_TRY(tli_arena_alloc(scratch, steps->num_sends, sizeof *ends->sends, &ends->sends));
+    TLI_TRY(tli_arena_alloc(scratch, steps->num_receives, sizeof *ends->receives, &ends->receives));
+    TLI_TRY(tli_arena_alloc(scratch, steps->num_sends, 1, &ends->send_transport));
+    TLI_TRY(tli_arena_alloc(scratch, steps->num_receives, 1, &ends->receive_transport));
+    TLI_TRY(tli_arena_alloc(scratch, steps->num_receives, sizeof *ends->deliveries, &ends->deliveries));
+    TLI_TRY(tli_arena_alloc(&x->arena, steps->num_tasks, sizeof *x->missing, &x->missing));
+    TLI_TRY(tli_arena_alloc(&x->arena, steps->num_receives, sizeof *x->arrived, &x->arrived));
+    TLI_TRY(tli_arena_alloc(&x->arena, steps->num_receives, 1, &x->has_arrived));
+    TLI_TRY(tli_arena_alloc(&x->arena, x->num_fields * steps->num_areas, sizeof *x->areas, &x->areas));
+done:
+    return st;
+}
+
+static void fill_wire(const tulle_exchange_t *x, const tli_end_t *end, int first_tag, tli_wire_t *wire)
+{
+    const tli_rows_t *rows = &x->areas[end->area];
+    int is_user = x->steps.areas[end->area].kind == TLI_AREA_USER;
+    wire->peer = (int)end->peer;
+    wire->peer_wire = (int)end->peer_wire;
+    wire->tag = first_tag + end->tag;
+    wire->address = rows->base != NULL ? rows->base + end->first_row * rows->stride_bytes : NULL;
+    wire->bytes = is_user ? end->num_rows * rows->stride_bytes : area_bytes(x, end->num_rows);
+    wire->rows = x->steps.areas[end->area].rows;
+}
+
+static tulle_status_t open_channels(tulle_exchange_t *x, tulle_status_t local)
+{
+    tulle_status_t st = local;
+    tulle_comm_t *comm = x->plan->comm;
+    unsigned char *private_rows = NULL;
+    size_t shared = st == TULLE_OK ? (size_t)total_bytes(x, TLI_AREA_SHARED) : 0;
+    int has_shared = 0;
+    if (st == TULLE_OK)
+        st = tli_arena_alloc_raw(&x->arena, total_bytes(x, TLI_AREA_PRIVATE), 1, &private_rows);
+    for (int t = 0; t < tli_num_transports; t++) {
+        unsigned char *rows = NULL;
+        st = tli_transports[t]->open(comm, st, shared, (int)x->steps.num_receives, &x->channels[t], &rows);
+        if (st == TULLE_OK && rows != NULL) {
+            place_staging(x, TLI_AREA_SHARED, rows);
+            has_shared = 1;
+        }
+    }
+    /* No transport shares memory here: what would be shared is ours alone. */
+    if (st == TULLE_OK && !has_shared) {
+        unsigned char *rows = NULL;
+        st = tli_arena_alloc_raw(&x->arena, (int64_t)shared, 1, &rows);
+        if (st == TULLE_OK)
+            place_staging(x, TLI_AREA_SHARED, rows);
+    }
+    if (st == TULLE_OK)
+        place_staging(x, TLI_AREA_PRIVATE, private_rows);
+    return st;
+}
+
+static tulle_status_t bind_channels(tulle_exchange_t *x, ends_t *ends, int first_tag)
+{
+    tulle_status_t st = TULLE_OK;
+    const tli_steps_t *steps = &x->steps;
+    tli_wires_t wires = {x->plan->comm,  0, (int)steps->num_sends, (int)steps->num_receives, ends->sends, ends->receives,
+                         ends->send_transport, ends->receive_transport};
+    for (int64_t w = 0; w < steps->num_sends; w++) {
+        fill_wire(x, &steps->send_ends[w], first_tag, &ends->sends[w]);
+        ends->send_transport[w] = (unsigned char)steps->send_ends[w].transport;
+    }
+    for (int64_t w = 0; w < steps->num_receives; w++) {
+        fill_wire(x, &steps->receive_ends[w], first_tag, &ends->receives[w]);
+        ends->receive_transport[w] = (unsigned char)steps->receive_ends[w].transport;
+    }
+    for (wires.transport = 0; wires.transport < tli_num_transports; wires.transport++)
+        TLI_TRY(tli_transports[wires.transport]->bind(x->channels[wires.transport], &wires, ends->deliveries));
+    for (int64_t a = TLI_FIRST_STAGING; a < steps->num_areas; a++) {
+        const tli_delivery_t *delivery = &ends->deliveries[steps->areas[a].wire >= 0 ? steps->areas[a].wire : 0];
+        if (steps->areas[a].kind == TLI_AREA_REMOTE)
+            place_area(x, a, delivery->address, delivery->rows);
+    }
+done:
+    return st;
+}
+
+/* --- create ------------------------------------------------------------------------------------------------------ */
+
+/* Ghost rows can be sent and received directly when they are dense and a message holds nothing else. */
+static int can_use_ghosts_in_place(const tulle_exchange_t *x)
+{
+    return !x->is_cached && x->num_fields == 1 && x->fields[0].ghost_stride == x->fields[0].width &&
+           x->plan->ghost_order == TULLE_GHOST_ORDER_PLAN;
+}
+
+static tulle_status_t bind_exchange(tulle_exchange_t *x)
+{
+    tulle_comm_t *comm = x->plan->comm;
+    tli_arena_t scratch = TLI_ARENA_INIT;
+    ends_t ends = {0};
+    int num_tags = 1;
+    tulle_status_t st = tli_steps_build(x->plan, x->direction, can_use_ghosts_in_place(x), &x->arena, &x->steps);
+    if (st == TULLE_OK)
+        st = check_staging(x);
+    if (st == TULLE_OK)
+        st = alloc_ends(x, &scratch, &ends);
+    if (st == TULLE_OK)
+        place_user_areas(x);
+    TLI_TRY(open_channels(x, st));
+    num_tags = x->steps.num_tags > 0 ? x->steps.num_tags : 1;
+    TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, &num_tags, 1, MPI_INT, MPI_MAX, comm->mpi));
+    TLI_TRY(bind_channels(x, &ends, tli_comm_take_tags(comm, num_tags)));
+done:
+    tli_arena_release(&scratch);
+    return tli_agree(comm->mpi, st);
+}
+
+static tulle_status_t read_options(const tulle_exchange_options_t *given, const tulle_plan_t *plan,
+                                   tulle_exchange_t *x)
+{
+    tulle_status_t st = TULLE_OK;
+    tulle_exchange_options_t options = TULLE_EXCHANGE_OPTIONS_INIT;
+    if (given != NULL) {
+        TLI_REQUIRE(given->struct_size == sizeof *given, TULLE_ERR_ARG,
+                    "options.struct_size is %zu, expected %zu: start from TULLE_EXCHANGE_OPTIONS_INIT",
+                    given->struct_size, sizeof *given);
+        options = *given;
+    }
+    TLI_REQUIRE(options.timeout_ms >= 0, TULLE_ERR_ARG, "options.timeout_ms is %lld, must not be negative",
+                (long long)options.timeout_ms);
+    x->op = options.op == 0 ? TULLE_OP_SUM : options.op;
+    x->timeout_ms = options.timeout_ms > 0 ? options.timeout_ms : plan->comm->timeout_ms;
+done:
+    return st;
+}
+
+static tulle_status_t alloc_exchange(tulle_plan_t *plan, int is_cached, tulle_direction_t direction,
+                                     const tulle_exchange_options_t *options, tulle_exchange_t **exchange_out)
+{
+    tulle_exchange_t *x = NULL;
+    tulle_status_t st = tli_alloc(sizeof *x, &x);
+    if (st == TULLE_OK) {
+        x->plan = is_cached ? plan : tli_plan_retain(plan);
+        x->is_cached = is_cached;
+        x->direction = direction;
+        st = read_options(options, plan, x);
+        *exchange_out = x;
+    }
+    return st;
+}
+
+/* All ranks come here, whatever their status. */
+static tulle_status_t create(tulle_status_t local, tulle_plan_t *plan, int is_cached, tulle_direction_t direction,
+                             const tulle_field_t *fields, int num_fields, const tulle_exchange_options_t *options,
+                             tulle_exchange_t **exchange_out)
+{
+    tulle_status_t st = local;
+    tulle_exchange_t *x = NULL;
+    MPI_Comm mpi = plan->comm->mpi;
+    if (st == TULLE_OK)
+        st = alloc_exchange(plan, is_cached, direction, options, &x);
+    if (st == TULLE_OK && exchange_out == NULL)
+        st = tli_fail(TULLE_ERR_ARG, 0, TLI_WHERE, "exchange_out is NULL");
+    if (st == TULLE_OK)
+        st = copy_fields(x, fields, num_fields);
+    TLI_TRY(tli_agree(mpi, st));
+    TLI_TRY(agree_on_fields(x, mpi));
+    TLI_TRY(bind_exchange(x));
+    tli_arena_seal(&x->arena);
+    *exchange_out = x;
+    x = NULL;
+done:
+    tulle_exchange_destroy(&x);
+    return st;
+}
+
+tulle_status_t tulle_exchange_create(const tulle_plan_t *plan, tulle_direction_t direction,
+                                     const tulle_field_t *fields, int num_fields,
+                                     const tulle_exchange_options_t *options, tulle_exchange_t **exchange_out)
+{
+    tulle_status_t st = TULLE_OK;
+    TLI_REQUIRE(plan != NULL, TULLE_ERR_ARG, "the plan is NULL: was it created, or already destroyed?");
+    tli_fault_set_rank(plan->comm->rank);
+    /* Only the plan's count of users changes. */
+    TLI_TRY(create(TULLE_OK, (tulle_plan_t *)plan, 0, direction, fields, num_fields, options, exchange_out));
+done:
+    return st;
+}
+
+tulle_status_t tli_exchange_create_cached(tulle_status_t local, tulle_plan_t *plan, tulle_direction_t direction,
+                                          const tulle_field_t *field, tulle_op_t op, tulle_exchange_t **exchange_out)
+{
+    tulle_exchange_options_t options = TULLE_EXCHANGE_OPTIONS_INIT;
+    options.op = op;
+    return create(local, plan, 1, direction, field, 1, &options, exchange_out);
+}
+
+void tli_exchange_set_buffers(tulle_exchange_t *x, void *owned, void *ghost)
+{
+    x->fields[0].owned = owned;
+    x->fields[0].ghost = ghost;
+    place_user_areas(x);
+}
+
+void tulle_exchange_destroy(tulle_exchange_t **exchange)
+{
+    tulle_exchange_t *x = exchange != NULL ? *exchange : NULL;
+    if (x != NULL) {
+        for (int t = 0; t < tli_num_transports; t++)
+            tli_transports[t]->close(x->channels[t]);
+        if (!x->is_cached)
+            tulle_plan_destroy(&x->plan);
+        tli_arena_release(&x->arena);
+        tli_free(x);
+    }
+    if (exchange != NULL)
+        *exchange = NULL;
+}
+
+void tli_exchange_destroy_all(tulle_exchange_t **first)
+{
+    while (*first != NULL) {
+        tulle_exchange_t *x = *first;
+        *first = x->next;
+        tulle_exchange_destroy(&x);
+    }
+}

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Running an exchange: an arrival runs the tasks that waited for it alone. Nothing here allocates, locks or logs. */
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "collectives/exchange.h"
+#include "src/fault.h"
+#include "topology/model.h"
+
+/* Polls without an arrival before the processor is offered to others; and between looks at the clock. */
+#define POLLS_BEFORE_YIELD 16
+#define POLLS_BEFORE_CLOCK 256
+
+static void run_operation(tulle_exchange_t *x, const tli_operation_t *operation, int field)
+{
+    const tli_rows_t *areas = x->areas + field * x->steps.num_areas;
+    const tulle_field_t *f = &x->fields[field];
+    if (operation->entry_ptr == NULL) {
+        tli_copy_args_t copy = {areas[operation->target],  areas[operation->source], operation->target_index,
+                                operation->source_index,   operation->num_rows,
+                                f->width * (int64_t)tulle_datatype_size(f->datatype)};
+        tli_copy_rows(&copy);
+    } else {
+        tli_reduce_args_t reduce = {areas[operation->target], operation->target_index, operation->num_rows,
+                                    operation->keeps_target,  operation->entry_ptr,    operation->entry_area,
+                                    operation->entry_row,     areas,                   f->datatype,
+                                    x->op,                    f->width};
+        tli_reduce_rows(&reduce);
+    }
+}
+
+static tulle_status_t run_task(tulle_exchange_t *x, int64_t index)
+{
+    tulle_status_t st = TULLE_OK;
+    const tli_steps_t *steps = &x->steps;
+    const tli_task_t *task = &steps->tasks[index];
+    for (int64_t i = 0; i < task->num_operations; i++)
+        for (int field = 0; field < x->num_fields; field++)
+            run_operation(x, &steps->operations[task->first_operation + i], field);
+    for (int64_t i = 0; i < task->num_sends; i++) {
+        int64_t wire = steps->sends[task->first_send + i];
+        int transport = steps->send_ends[wire].transport;
+        TLI_TRY(tli_transports[transport]->send(x->channels[transport], (int)wire));
+    }
+    for (int64_t i = 0; i < task->num_releases; i++) {
+        int64_t wire = steps->releases[task->first_release + i];
+        int transport = steps->receive_ends[wire].transport;
+        tli_transports[transport]->release(x->channels[transport], (int)wire);
+    }
+    x->num_unfinished--;
+done:
+    return st;
+}
+
+/* Opens the round once nobody reads the last one's staging areas any more. */
+static tulle_status_t try_begin(tulle_exchange_t *x)
+{
+    tulle_status_t st = TULLE_OK;
+    for (int t = 0; t < tli_num_transports; t++)
+        TLI_TRY(tli_transports[t]->ready(x->channels[t]));
+    for (int t = 0; t < tli_num_transports; t++)
+        TLI_TRY(tli_transports[t]->begin(x->channels[t]));
+    x->phase = TLI_PHASE_RUNNING;
+    for (int64_t task = 0; task < x->steps.num_tasks; task++)
+        if (x->steps.tasks[task].num_inputs == 0)
+            TLI_TRY(run_task(x, task));
+done:
+    return st;
+}
+
+static tulle_status_t handle_arrival(tulle_exchange_t *x, int wire)
+{
+    tulle_status_t st = TULLE_OK;
+    const tli_steps_t *steps = &x->steps;
+    x->num_unarrived--;
+    x->has_arrived[wire] = 1;
+    for (int64_t i = steps->waiter_ptr[wire]; i < steps->waiter_ptr[wire + 1]; i++)
+        if (--x->missing[steps->waiters[i]] == 0)
+            TLI_TRY(run_task(x, steps->waiters[i]));
+done:
+    return st;
+}
+
+static tulle_status_t poll_transports(tulle_exchange_t *x, int *num_arrived_out)
+{
+    tulle_status_t st = TULLE_OK;
+    *num_arrived_out = 0;
+    for (int t = 0; t < tli_num_transports; t++) {
+        int num_arrived = 0;
+        TLI_TRY(tli_transports[t]->poll(x->channels[t], x->arrived, &num_arrived));
+        for (int i = 0; i < num_arrived; i++)
+            TLI_TRY(handle_arrival(x, x->arrived[i]));
+        *num_arrived_out += num_arrived;
+    }
+done:
+    return st;
+}
+
+static tulle_status_t drain(tulle_exchange_t *x)
+{
+    tulle_status_t st = TULLE_OK;
+    for (int t = 0; t < tli_num_transports && st == TULLE_OK; t++)
+        st = tli_transports[t]->drain(x->channels[t]);
+    return st;
+}
+
+/* One pass over what is outstanding. */
+static tulle_status_t advance(tulle_exchange_t *x, int *num_arrived_out)
+{
+    tulle_status_t st = TULLE_OK;
+    *num_arrived_out = 0;
+    if (x->phase == TLI_PHASE_PENDING)
+        TLI_TRY(try_begin(x));
+    TLI_TRY(poll_transports(x, num_arrived_out));
+    st = x->num_unarrived > 0 || x->num_unfinished > 0 ? TULLE_IN_PROGRESS : drain(x);
+done:
+    if (st == TULLE_OK)
+        x->phase = TLI_PHASE_IDLE;
+    if (st < 0) {
+        x->phase = TLI_PHASE_FAILED;
+        x->failure = st;
+    }
+    return st;
+}
+
+static tulle_status_t check_started(const tulle_exchange_t *x, const char *call)
+{
+    tulle_status_t st = TULLE_OK;
+    TLI_REQUIRE(x != NULL, TULLE_ERR_ARG, "the exchange is NULL: was it created, or already destroyed?");
+    TLI_REQUIRE(x->phase != TLI_PHASE_IDLE, TULLE_ERR_STATE, "%s without start: call tulle_exchange_start() first",
+                call);
+    TLI_REQUIRE(x->phase != TLI_PHASE_FAILED, x->failure, "%s on an exchange that failed: it can only be destroyed",
+                call);
+done:
+    return st;
+}
+
+tulle_status_t tulle_exchange_start(tulle_exchange_t *x, void *stream)
+{
+    tulle_status_t st = TULLE_OK;
+    TLI_REQUIRE(x != NULL, TULLE_ERR_ARG, "the exchange is NULL: was it created, or already destroyed?");
+    TLI_REQUIRE(x->phase != TLI_PHASE_FAILED, x->failure, "start on an exchange that failed: it can only be destroyed");
+    TLI_REQUIRE(x->phase == TLI_PHASE_IDLE, TULLE_ERR_STATE, "started twice: call tulle_exchange_wait() in between");
+    TLI_REQUIRE(stream == NULL, TULLE_ERR_UNSUPPORTED, "a stream was given but this build knows host memory only");
+    for (int64_t task = 0; task < x->steps.num_tasks; task++)
+        x->missing[task] = x->steps.tasks[task].num_inputs;
+    if (x->steps.num_receives > 0)
+        memset(x->has_arrived, 0, (size_t)x->steps.num_receives);
+    x->num_unfinished = x->steps.num_tasks;
+    x->num_unarrived = x->steps.num_receives;
+    x->phase = TLI_PHASE_PENDING;
+    st = try_begin(x);
+    if (st == TULLE_IN_PROGRESS)
+        st = TULLE_OK;
+    if (st != TULLE_OK) {
+        x->phase = TLI_PHASE_FAILED;
+        x->failure = st;
+    }
+done:
+    return st;
+}
+
+tulle_status_t tulle_exchange_test(tulle_exchange_t *x)
+{
+    int num_arrived = 0;
+    tulle_status_t st = check_started(x, "test");
+    if (st == TULLE_OK)
+        st = advance(x, &num_arrived);
+    return st;
+}
+
+static double now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec * 1e-6;
+}
+
+/* Who is waited for: the first message that has not come. */
+static tulle_status_t time_out(tulle_exchange_t *x)
+{
+    const tli_steps_t *steps = &x->steps;
+    const tulle_topology_t *topology = x->plan->comm->topology;
+    int me = x->plan->comm->rank;
+    int64_t wire = 0;
+    x->phase = TLI_PHASE_FAILED;
+    x->failure = TULLE_ERR_TIMEOUT;
+    while (wire < steps->num_receives && x->has_arrived[wire])
+        wire++;
+    if (wire == steps->num_receives)
+        return tli_fail(TULLE_ERR_TIMEOUT, 0, TLI_WHERE,
+                        "rank %d waited %lld ms: everything arrived, but its own messages are not taken", me,
+                        (long long)x->timeout_ms);
+    int peer = (int)steps->receive_ends[wire].peer;
+    return tli_fail(TULLE_ERR_TIMEOUT, 0, TLI_WHERE,
+                    "rank %d waited %lld ms for rank %d (level %s, transport %s, %lld rows); %lld of %lld messages came",
+                    me, (long long)x->timeout_ms, peer,
+                    tulle_topology_level_name(topology, tli_topology_crossing(topology, me, peer)),
+                    tli_transports[steps->receive_ends[wire].transport]->name,
+                    (long long)steps->receive_ends[wire].num_rows, (long long)(steps->num_receives - x->num_unarrived),
+                    (long long)steps->num_receives);
+}
+
+tulle_status_t tulle_exchange_wait(tulle_exchange_t *x)
+{
+    tulle_status_t st = check_started(x, "wait");
+    double began_ms = 0;
+    int64_t num_idle = 0;
+    if (st == TULLE_OK)
+        st = TULLE_IN_PROGRESS;
+    while (st == TULLE_IN_PROGRESS) {
+        int num_arrived = 0;
+        st = advance(x, &num_arrived);
+        num_idle = num_arrived > 0 ? 0 : num_idle + 1;
+        if (st == TULLE_IN_PROGRESS && num_idle > POLLS_BEFORE_YIELD)
+            sched_yield();
+        if (st == TULLE_IN_PROGRESS && x->timeout_ms > 0 && num_idle % POLLS_BEFORE_CLOCK == 1) {
+            began_ms = began_ms > 0 ? began_ms : now_ms();
+            if (now_ms() - began_ms > (double)x->timeout_ms)
+                st = time_out(x);
+        }
+    }
+    return st;
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Gather and scatter in one call. The binding is made at the first call of a kind and kept in the plan; buffers may differ
+ * from call to call and from rank to rank, because cached bindings stage all rows. */
+#include "collectives/exchange.h"
+#include "src/fault.h"
+
+static tulle_exchange_t *find_cached(const tulle_plan_t *plan, tulle_direction_t direction, tulle_datatype_t datatype,
+                                     int64_t width, tulle_op_t op)
+{
+    tulle_exchange_t *x = plan->cached;
+    while (x != NULL && (x->direction != direction || x->fields[0].datatype != datatype ||
+                         x->fields[0].width != width || x->op != op))
+        x = x->next;
+    return x;
+}
+
+static tulle_status_t run_once(tulle_plan_t *plan, tulle_direction_t direction, tulle_field_t *field, tulle_op_t op,
+                               void *stream)
+{
+    tulle_status_t st = TULLE_OK;
+    tulle_exchange_t *x = NULL;
+    TLI_REQUIRE(plan != NULL, TULLE_ERR_ARG, "the plan is NULL: was it created, or already destroyed?");
+    tli_fault_set_rank(plan->comm->rank);
+    x = find_cached(plan, direction, field->datatype, field->width, op);
+    if (x == NULL) {
+        st = tli_field_check(plan, direction, op, 0, field);
+        TLI_TRY(tli_exchange_create_cached(st, plan, direction, field, op, &x));
+        x->next = plan->cached;
+        plan->cached = x;
+    } else {
+        TLI_TRY(tli_field_check(plan, direction, op, 0, field));
+    }
+    tli_exchange_set_buffers(x, field->owned, field->ghost);
+    TLI_TRY(tulle_exchange_start(x, stream));
+    TLI_TRY(tulle_exchange_wait(x));
+done:
+    return st;
+}
+
+tulle_status_t tulle_gather(tulle_plan_t *plan, const void *owned, void *ghost, tulle_datatype_t datatype,
+                            int64_t width, void *stream)
+{
+    /* A gather only reads owned rows. */
+    tulle_field_t field = {(void *)owned, ghost, datatype, width, 0, 0};
+    return run_once(plan, TULLE_GATHER, &field, TULLE_OP_SUM, stream);
+}
+
+tulle_status_t tulle_scatter(tulle_plan_t *plan, const void *ghost, void *owned, tulle_datatype_t datatype,
+                             int64_t width, tulle_op_t op, void *stream)
+{
+    /* A scatter only reads ghost rows. */
+    tulle_field_t field = {owned, (void *)ghost, datatype, width, 0, 0};
+    return run_once(plan, TULLE_SCATTER, &field, op, stream);
+}

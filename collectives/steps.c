@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What the steps of both directions share: areas, tasks and ends being listed. The directions are in steps_gather.c and
+ * steps_scatter.c. */
+#include "collectives/steps_build.h"
+
+#include "src/transport/transport.h"
+
+/* Messages between the same two ranks over a transport that needs tags are numbered in the plan's order, which both ends
+ * know. */
+static void number_ends(tli_end_t *ends, int64_t n, int *num_tags)
+{
+    for (int64_t i = 0; i < n; i++) {
+        int is_first = i == 0 || ends[i].peer != ends[i - 1].peer;
+        ends[i].tag = is_first ? 0 : ends[i - 1].tag + 1;
+        *num_tags = ends[i].tag >= *num_tags ? ends[i].tag + 1 : *num_tags;
+    }
+}
+
+static tulle_status_t make_ends(const tulle_plan_t *plan, int64_t n, const int64_t *peer, const int64_t *ptr,
+                                const int64_t *peer_index, tli_arena_t *arena, int *num_tags, tli_end_t **ends_out)
+{
+    tulle_status_t st = TULLE_OK;
+    tli_end_t *ends = NULL;
+    TLI_TRY(tli_arena_alloc(arena, n, sizeof *ends, &ends));
+    for (int64_t i = 0; i < n; i++) {
+        ends[i].peer = peer[i];
+        ends[i].peer_wire = peer_index[i];
+        ends[i].area = -1;
+        ends[i].num_rows = ptr[i + 1] - ptr[i];
+        ends[i].transport = tli_transport_for(plan->comm, (int)peer[i]);
+    }
+    number_ends(ends, n, num_tags);
+    *ends_out = ends;
+done:
+    return st;
+}
+
+/* Most areas, tasks, operations that either direction can need. */
+static tulle_status_t alloc_lists(tli_steps_builder_t *b)
+{
+    tulle_status_t st = TULLE_OK;
+    const tulle_plan_t *plan = b->plan;
+    int64_t num_messages = plan->num_in + plan->num_out;
+    TLI_TRY(tli_arena_alloc(b->arena, 3 + 2 * num_messages, sizeof *b->steps.areas, &b->steps.areas));
+    TLI_TRY(tli_arena_alloc(b->arena, 3 + 2 * num_messages, sizeof *b->steps.tasks, &b->steps.tasks));
+    TLI_TRY(tli_arena_alloc(b->arena, 3 + 3 * num_messages + b->num_feeds, sizeof *b->steps.operations,
+                            &b->steps.operations));
+    TLI_TRY(tli_arena_alloc(b->arena, num_messages, sizeof(int64_t), &b->steps.sends));
+    TLI_TRY(tli_arena_alloc(b->arena, num_messages, sizeof(int64_t), &b->steps.releases));
+    b->steps.num_areas = TLI_FIRST_STAGING;
+    b->steps.areas[TLI_AREA_OWNED] = (tli_area_t){TLI_AREA_USER, plan->num_owned, -1};
+    b->steps.areas[TLI_AREA_GHOST] = (tli_area_t){TLI_AREA_USER, tulle_plan_num_ghosts(plan), -1};
+done:
+    return st;
+}
+
+/* Which incoming message feeds which outgoing ones. A feed is a pair (in, out); they are listed by out, then by in. */
+static tulle_status_t list_feeds(tli_steps_builder_t *b)
+{
+    tulle_status_t st = TULLE_OK;
+    const tulle_plan_t *plan = b->plan;
+    int64_t *stamp = NULL;
+    TLI_TRY(tli_arena_alloc(&b->scratch, plan->num_in, sizeof *stamp, &stamp));
+    TLI_TRY(tli_arena_alloc_raw(&b->scratch, tli_plan_num_slots(plan), sizeof *b->in_of_slot, &b->in_of_slot));
+    TLI_TRY(tli_arena_alloc(&b->scratch, plan->num_in, sizeof *b->is_forwarded, &b->is_forwarded));
+    TLI_TRY(tli_arena_alloc(&b->scratch, plan->num_out + 1, sizeof *b->feed_ptr, &b->feed_ptr));
+    TLI_TRY(tli_arena_alloc_raw(&b->scratch, plan->out_ptr[plan->num_out], sizeof *b->feeds, &b->feeds));
+    TLI_TRY(tli_arena_alloc(&b->scratch, plan->num_out, sizeof *b->has_owned, &b->has_owned));
+    for (int64_t k = 0; k < plan->num_in; k++)
+        for (int64_t slot = plan->in_ptr[k]; slot < plan->in_ptr[k + 1]; slot++)
+            b->in_of_slot[slot] = k;
+    for (int64_t m = 0; m < plan->num_out; m++) {
+        for (int64_t i = plan->out_ptr[m]; i < plan->out_ptr[m + 1]; i++) {
+            int64_t source = plan->out_source[i];
+            int64_t k = TLI_IS_OWNED(source) ? -1 : b->in_of_slot[TLI_SLOT_OF(source)];
+            b->has_owned[m] |= k < 0;
+            if (k >= 0 && stamp[k] != m + 1) {
+                stamp[k] = m + 1;
+                b->is_forwarded[k] = 1;
+                b->feeds[b->num_feeds++] = k;
+            }
+        }
+        b->feed_ptr[m + 1] = b->num_feeds;
+    }
+done:
+    return st;
+}
+
+int64_t tli_add_area(tli_steps_builder_t *b, tli_area_kind_t kind, int64_t rows, int64_t wire)
+{
+    b->steps.areas[b->steps.num_areas] = (tli_area_t){kind, rows, wire};
+    return b->steps.num_areas++;
+}
+
+tli_task_t *tli_add_task(tli_steps_builder_t *b, int64_t num_inputs)
+{
+    tli_task_t *task = &b->steps.tasks[b->steps.num_tasks++];
+    *task = (tli_task_t){num_inputs, b->num_operations, 0, b->num_sends, 0, b->num_releases, 0};
+    return task;
+}
+
+tli_operation_t *tli_add_operation(tli_steps_builder_t *b, tli_task_t *task, int64_t target, int64_t source,
+                                   int64_t num_rows)
+{
+    tli_operation_t *operation = &b->steps.operations[b->num_operations++];
+    *operation = (tli_operation_t){.target = target, .source = source, .num_rows = num_rows};
+    task->num_operations++;
+    return operation;
+}
+
+void tli_add_send(tli_steps_builder_t *b, tli_task_t *task, int64_t wire)
+{
+    b->steps.sends[b->num_sends++] = wire;
+    task->num_sends++;
+}
+
+void tli_add_release(tli_steps_builder_t *b, tli_task_t *task, int64_t wire)
+{
+    b->steps.releases[b->num_releases++] = wire;
+    task->num_releases++;
+}
+
+tulle_status_t tli_steps_build(const tulle_plan_t *plan, tulle_direction_t direction, int in_place, tli_arena_t *arena,
+                               tli_steps_t *steps_out)
+{
+    tulle_status_t st = TULLE_OK;
+    tli_steps_builder_t b = {.plan = plan, .arena = arena, .in_place = in_place};
+    int is_gather = direction == TULLE_GATHER;
+    tli_end_t *in = NULL, *out = NULL;
+    TLI_TRY(list_feeds(&b));
+    TLI_TRY(alloc_lists(&b));
+    TLI_TRY(tli_plan_slot_positions(plan, &b.scratch, &b.slot_position, NULL));
+    TLI_TRY(make_ends(plan, plan->num_in, plan->in_peer, plan->in_ptr, plan->in_peer_index, arena, &b.steps.num_tags,
+                      &in));
+    TLI_TRY(make_ends(plan, plan->num_out, plan->out_peer, plan->out_ptr, plan->out_peer_index, arena,
+                      &b.steps.num_tags, &out));
+    b.steps.num_sends = is_gather ? plan->num_out : plan->num_in;
+    b.steps.num_receives = is_gather ? plan->num_in : plan->num_out;
+    b.steps.send_ends = is_gather ? out : in;
+    b.steps.receive_ends = is_gather ? in : out;
+    TLI_TRY(is_gather ? tli_steps_gather(&b) : tli_steps_scatter(&b));
+    *steps_out = b.steps;
+done:
+    tli_arena_release(&b.scratch);
+    return st;
+}

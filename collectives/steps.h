@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Steps: what one rank does in one exchange, as plain data. A task runs once all messages it waits for have arrived: it
+ * copies or combines rows, then hands messages over. There is no order between tasks but that, so no barrier between
+ * levels. Steps follow from the plan alone: no buffers, widths or clocks in them. */
+#ifndef TLI_STEPS_H
+#define TLI_STEPS_H
+
+#include <stdint.h>
+
+#include <tulle/exchange.h>
+
+#include "collectives/plan.h"
+
+/** Areas 0 and 1 are the caller's; then the staging areas, then one per receiving wire that is read where it arrives. */
+enum { TLI_AREA_OWNED = 0, TLI_AREA_GHOST = 1, TLI_FIRST_STAGING = 2 };
+
+typedef enum tli_area_kind {
+    TLI_AREA_USER,    /* the caller's rows */
+    TLI_AREA_PRIVATE, /* staging that only this rank reads */
+    TLI_AREA_SHARED,  /* staging that ranks of the node read */
+    TLI_AREA_REMOTE   /* the rows of another rank, read where they lie */
+} tli_area_kind_t;
+
+typedef struct tli_area {
+    tli_area_kind_t kind;
+    int64_t rows; /* staging: to be allocated; remote: known when bound */
+    int64_t wire; /* remote: the receiving wire */
+} tli_area_t;
+
+/** Copy rows, or combine them when there are entries. */
+typedef struct tli_operation {
+    int64_t target, source; /* areas; no source when there are entries */
+    int64_t num_rows;
+    const int64_t *target_index, *source_index; /* NULL: 0, 1, 2, ... */
+    const int64_t *entry_ptr;                   /* [num_rows + 1] NULL: a copy */
+    const int64_t *entry_area, *entry_row;
+    int keeps_target;
+} tli_operation_t;
+
+/** Waits for num_inputs arrivals, runs its operations, hands over its sends, releases what it read. */
+typedef struct tli_task {
+    int64_t num_inputs;
+    int64_t first_operation, num_operations;
+    int64_t first_send, num_sends;
+    int64_t first_release, num_releases;
+} tli_task_t;
+
+/** One end of a message: index among the plan's messages is index of the wire. */
+typedef struct tli_end {
+    int64_t peer, peer_wire;
+    int64_t area;      /* where the rows are put or found */
+    int64_t first_row; /* of that area */
+    int64_t num_rows;
+    int tag;       /* tells apart messages of one transport between the same two ranks */
+    int transport; /* index into the table */
+} tli_end_t;
+
+typedef struct tli_steps {
+    int64_t num_areas;
+    tli_area_t *areas;
+    int64_t num_tasks;
+    tli_task_t *tasks; /* those without inputs run first, in order */
+    tli_operation_t *operations;
+    int64_t *sends;    /* wires */
+    int64_t *releases; /* receiving wires */
+    int64_t num_sends, num_receives;
+    tli_end_t *send_ends, *receive_ends;
+    int64_t *waiter_ptr; /* [num_receives + 1] tasks that wait for a wire, in the order in which they are to run */
+    int64_t *waiters;
+    int num_tags; /* tags that this rank's wires use */
+} tli_steps_t;
+
+/**
+ * Lay out the steps of one direction.
+ * @param[in]  in_place ghost rows in plan order may be sent from and received into directly
+ * @param[in]  arena    everything is allocated here
+ * @cost O(slots + outgoing rows + needed) time and memory
+ */
+tulle_status_t tli_steps_build(const tulle_plan_t *plan, tulle_direction_t direction, int in_place, tli_arena_t *arena,
+                               tli_steps_t *steps_out);
+
+#endif

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Steps under construction: shared by the two directions. */
+#ifndef TLI_STEPS_BUILD_H
+#define TLI_STEPS_BUILD_H
+
+#include "collectives/steps.h"
+#include "src/fault.h"
+
+typedef struct tli_steps_builder {
+    const tulle_plan_t *plan;
+    tli_arena_t *arena;  /* of the steps */
+    tli_arena_t scratch;
+    int in_place;
+    tli_steps_t steps;
+    int64_t num_operations, num_sends, num_releases;
+
+    int64_t *slot_position;      /* [slots] place in plan order, -1 for a row that is only passed on */
+    int64_t *in_of_slot;         /* [slots] incoming message */
+    unsigned char *is_forwarded; /* [num_in] some of its rows are sent on */
+    unsigned char *has_owned;    /* [num_out] some of its rows are owned here */
+    int64_t *feed_ptr;           /* [num_out + 1] */
+    int64_t *feeds;              /* incoming messages whose rows an outgoing one carries on */
+    int64_t num_feeds;
+} tli_steps_builder_t;
+
+tulle_status_t tli_steps_gather(tli_steps_builder_t *b);
+tulle_status_t tli_steps_scatter(tli_steps_builder_t *b);
+
+int64_t tli_add_area(tli_steps_builder_t *b, tli_area_kind_t kind, int64_t rows, int64_t wire);
+/** Operations, sends and releases are added to the newest task only. */
+tli_task_t *tli_add_task(tli_steps_builder_t *b, int64_t num_inputs);
+tli_operation_t *tli_add_operation(tli_steps_builder_t *b, tli_task_t *task, int64_t target, int64_t source,
+                                   int64_t num_rows);
+void tli_add_send(tli_steps_builder_t *b, tli_task_t *task, int64_t wire);
+void tli_add_release(tli_steps_builder_t *b, tli_task_t *task, int64_t wire);
+
+#endif

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+# tulle_perf_input: the matrices that drive an exchange, read from files or made. Included by perf/CMakeLists.txt. Needs
+# CHOLMOD (no pkg-config file in Debian 12), libarchive and zlib; a missing one stops the configuration only when
+# TULLE_BUILD_PERF is ON, otherwise there is no target.
+find_path(CHOLMOD_INCLUDE_DIR cholmod.h PATH_SUFFIXES suitesparse DOC "Folder of cholmod.h")
+find_library(CHOLMOD_LIBRARY cholmod DOC "CHOLMOD of SuiteSparse")
+mark_as_advanced(CHOLMOD_INCLUDE_DIR CHOLMOD_LIBRARY)
+find_package(LibArchive QUIET GLOBAL) # global: the tests link these too
+find_package(ZLIB QUIET GLOBAL)
+
+set(tulle_perf_input_missing "")
+if(NOT CHOLMOD_INCLUDE_DIR OR NOT CHOLMOD_LIBRARY)
+  list(APPEND tulle_perf_input_missing libsuitesparse-dev)
+endif()
+if(NOT LibArchive_FOUND)
+  list(APPEND tulle_perf_input_missing libarchive-dev)
+endif()
+if(NOT ZLIB_FOUND)
+  list(APPEND tulle_perf_input_missing zlib1g-dev)
+endif()
+
+if(NOT tulle_perf_input_missing)
+  tulle_report(CHOLMOD "${CHOLMOD_LIBRARY}")
+  tulle_report(libarchive "${LibArchive_VERSION}")
+  add_library(tulle_perf_input STATIC
+    ${CMAKE_CURRENT_LIST_DIR}/input.c ${CMAKE_CURRENT_LIST_DIR}/input_make.c
+    ${CMAKE_CURRENT_LIST_DIR}/input_stream.c ${CMAKE_CURRENT_LIST_DIR}/matrix_file.c)
+  tulle_target_setup(tulle_perf_input)
+  target_compile_definitions(tulle_perf_input PRIVATE _GNU_SOURCE) # fopencookie
+  target_include_directories(tulle_perf_input SYSTEM PRIVATE ${CHOLMOD_INCLUDE_DIR})
+  target_link_libraries(tulle_perf_input PUBLIC tulle_testing PRIVATE ${CHOLMOD_LIBRARY} LibArchive::LibArchive ZLIB::ZLIB)
+else()
+  list(JOIN tulle_perf_input_missing " " tulle_perf_input_packages)
+  if(TULLE_BUILD_PERF STREQUAL "ON")
+    message(FATAL_ERROR "TULLE_BUILD_PERF=ON, but libraries that read matrices are missing. On Debian and Ubuntu: "
+                        "apt-get install ${tulle_perf_input_packages}")
+  endif()
+  tulle_report(tulle_perf "off: apt-get install ${tulle_perf_input_packages}")
+endif()

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Times are taken between a barrier and the end of run() on each rank; the slowest rank counts. Every timed run is
+ * followed by an agreement, so that a failure on one rank ends all of them. */
+#include "perf/measure.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "perf/statistics.h"
+#include "src/agree.h"
+
+#define SLOW_SECONDS  2.0 /* an exchange that takes longer is repeated less often, */
+#define TOTAL_SECONDS 6.0 /* for about so long, and not warmed up */
+
+typedef struct contestant {
+    const perf_method_t *method;
+    const perf_case_t *one;
+    void *state;
+    void *ghost;             /* [num_ghosts rows] */
+    const int64_t *position; /* of needed ids in ghost; NULL = in their order */
+    int64_t num_done;
+    double *times; /* [iterations] s */
+    perf_result_t *result;
+} contestant_t;
+
+typedef struct contest {
+    const perf_measure_options_t *options;
+    MPI_Comm comm;
+    int num;
+    contestant_t entries[PERF_NUM_METHODS];
+    tli_arena_t arena;
+} contest_t;
+
+static tulle_status_t slowest(MPI_Comm comm, double *seconds, int num)
+{
+    tulle_status_t st = TULLE_OK;
+    TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, seconds, num, MPI_DOUBLE, MPI_MAX, comm));
+done:
+    return st;
+}
+
+static tulle_status_t run_timed(contestant_t *entry, double *seconds_out)
+{
+    tulle_status_t st = TULLE_OK;
+    MPI_Comm comm = entry->one->halo->comm;
+    TLI_MPI(MPI_Barrier(comm));
+    double began = MPI_Wtime();
+    st = entry->method->run(entry->state);
+    *seconds_out = MPI_Wtime() - began;
+    TLI_TRY(tli_agree(comm, st));
+done:
+    return st;
+}
+
+static tulle_status_t check(contestant_t *entry)
+{
+    tulle_status_t st = TULLE_OK;
+    int64_t wrong = perf_case_count_wrong(entry->one, entry->ghost, entry->position);
+    TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, &wrong, 1, MPI_INT64_T, MPI_SUM, entry->one->halo->comm));
+    if (wrong > entry->result->wrong)
+        entry->result->wrong = wrong;
+done:
+    return st;
+}
+
+static tulle_status_t alloc_entry(contest_t *contest, contestant_t *entry)
+{
+    tulle_status_t st = TULLE_OK;
+    int64_t num_ghosts = entry->one->num_ghosts;
+    TLI_TRY(tli_arena_alloc_raw(&contest->arena, num_ghosts, entry->one->row_bytes, &entry->ghost));
+    TLI_TRY(tli_arena_alloc(&contest->arena, contest->options->iterations, sizeof(double), &entry->times));
+done:
+    return st;
+}
+
+/* Set up and run once, checked. Its time decides whether the method can be repeated as often as asked for. */
+static tulle_status_t enter(contest_t *contest, contestant_t *entry)
+{
+    tulle_status_t st = TULLE_OK;
+    perf_result_t *result = entry->result;
+    double seconds = 0;
+    TLI_TRY(tli_agree(contest->comm, alloc_entry(contest, entry)));
+    TLI_MPI(MPI_Barrier(contest->comm));
+    double began = MPI_Wtime();
+    TLI_TRY(entry->method->setup(entry->one, entry->ghost, &entry->state));
+    double setup_seconds = MPI_Wtime() - began;
+    TLI_TRY(slowest(contest->comm, &setup_seconds, 1));
+    perf_case_prepare(entry->one, entry->ghost, entry->position);
+    TLI_TRY(run_timed(entry, &seconds));
+    TLI_TRY(check(entry));
+    TLI_TRY(slowest(contest->comm, &seconds, 1));
+    result->setup_us = 1e6 * setup_seconds;
+    result->iterations = contest->options->iterations;
+    if (seconds <= SLOW_SECONDS || seconds * (double)result->iterations <= TOTAL_SECONDS)
+        goto done;
+    result->iterations = seconds >= TOTAL_SECONDS ? 1 : (int64_t)(TOTAL_SECONDS / seconds);
+    snprintf(result->note.reason, sizeof result->note.reason, "%lld of %lld iterations, because one takes %.1f s",
+             (long long)result->iterations, (long long)contest->options->iterations, seconds);
+done:
+    return st;
+}
+
+static tulle_status_t repeat_one(contestant_t *entry, int is_warmup)
+{
+    tulle_status_t st = TULLE_OK;
+    int is_slow = entry->result->note.reason[0] != '\0';
+    int is_last = !is_warmup && entry->num_done == entry->result->iterations - 1;
+    double seconds = 0;
+    if (is_warmup ? is_slow : entry->num_done == entry->result->iterations)
+        goto done;
+    if (is_last)
+        perf_case_prepare(entry->one, entry->ghost, entry->position);
+    else if (entry->one->direction == TULLE_SCATTER)
+        perf_case_reset(entry->one);
+    TLI_TRY(run_timed(entry, &seconds));
+    if (is_last)
+        TLI_TRY(check(entry));
+    if (!is_warmup)
+        entry->times[entry->num_done++] = seconds;
+done:
+    return st;
+}
+
+/* Shuffle the methods differently in each iteration, alike on every rank: a method that leaves cold caches behind must
+ * not always do so to the same other one. */
+static void shuffle(int64_t iteration, int num, int *order)
+{
+    uint64_t draw = (uint64_t)iteration * 0x9e3779b97f4a7c15u;
+    for (int i = 0; i < num; i++)
+        order[i] = i;
+    for (int i = num - 1; i > 0; i--) {
+        draw = (draw ^ (draw >> 29)) * 0xbf58476d1ce4e5b9u;
+        int j = (int)((draw >> 32) % (uint64_t)(i + 1));
+        int kept = order[i];
+        order[i] = order[j];
+        order[j] = kept;
+    }
+}
+
+static tulle_status_t repeat(contest_t *contest)
+{
+    tulle_status_t st = TULLE_OK;
+    const perf_measure_options_t *options = contest->options;
+    int64_t total = options->warmup + options->iterations;
+    for (int64_t k = 0; k < total; k++) {
+        int order[PERF_NUM_METHODS];
+        shuffle(k + 1, contest->num, order);
+        for (int i = 0; i < contest->num; i++)
+            TLI_TRY(repeat_one(&contest->entries[order[i]], k < options->warmup));
+        perf_watch_advance(options->watch, (double)(k + 1) / (double)total);
+    }
+done:
+    return st;
+}
+
+static tulle_status_t summarize(contestant_t *entry)
+{
+    tulle_status_t st = TULLE_OK;
+    perf_result_t *result = entry->result;
+    TLI_TRY(slowest(entry->one->halo->comm, entry->times, (int)result->iterations));
+    perf_statistics_t statistics = perf_statistics(entry->times, result->iterations);
+    result->min_us = 1e6 * statistics.min;
+    result->median_us = 1e6 * statistics.median;
+    result->p99_us = 1e6 * statistics.p99;
+done:
+    return st;
+}
+
+static tulle_status_t enter_all(contest_t *contest, const perf_case_t *one, perf_result_t *results, int *num_results)
+{
+    tulle_status_t st = TULLE_OK;
+    for (int i = 0; i < PERF_NUM_METHODS; i++) {
+        const perf_method_t *method = perf_methods[i];
+        if ((contest->options->methods & (unsigned)method->bit) == 0)
+            continue;
+        perf_result_t *result = &results[(*num_results)++];
+        memset(result, 0, sizeof *result);
+        result->method = method->name;
+        result->direction = one->direction;
+        TLI_TRY(perf_method_admit(method, one, &result->skip));
+        if (result->skip.reason[0] != '\0')
+            continue;
+        perf_watch_begin(contest->options->watch, "checking %s", method->name);
+        contestant_t *entry = &contest->entries[contest->num++];
+        *entry = (contestant_t){.method = method, .one = one, .result = result};
+        entry->position = method->has_plan_order ? one->plan_position : NULL;
+        TLI_TRY(enter(contest, entry));
+    }
+done:
+    return st;
+}
+
+tulle_status_t perf_measure(const perf_case_t *one, const perf_measure_options_t *options, perf_result_t *results,
+                            int *num_results_out)
+{
+    tulle_status_t st = TULLE_OK;
+    contest_t contest = {.options = options, .comm = one->halo->comm, .arena = TLI_ARENA_INIT};
+    *num_results_out = 0;
+    TLI_TRY(enter_all(&contest, one, results, num_results_out));
+    perf_watch_begin(options->watch, "timing %s", one->direction == TULLE_GATHER ? "gather" : "scatter");
+    TLI_TRY(repeat(&contest));
+    for (int i = 0; i < contest.num; i++)
+        TLI_TRY(summarize(&contest.entries[i]));
+done:
+    perf_watch_end(options->watch);
+    for (int i = 0; i < contest.num; i++)
+        contest.entries[i].method->teardown(contest.entries[i].state);
+    tli_arena_release(&contest.arena);
+    return st;
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The ways of moving the rows that are compared: one const struct of functions each, listed by hand in methods.c. */
+#ifndef PERF_METHODS_H
+#define PERF_METHODS_H
+
+#include <stdint.h>
+
+#include "perf/case.h"
+
+/** Every method: name, bit, text. */
+#define PERF_METHOD_MAP(X)                                                                                             \
+    X(TULLE, 1, "tulle")                                                                                               \
+    X(NAIVE, 2, "naive")                                                                                               \
+    X(ALLTOALLV, 4, "alltoallv")                                                                                       \
+    X(NEIGHBOR, 8, "neighbor_alltoallv")
+
+/** Sets of methods are ors of these. */
+typedef enum perf_method_bit {
+#define PERF_METHOD_ENUM(name, bit, text) PERF_METHOD_##name = bit,
+    PERF_METHOD_MAP(PERF_METHOD_ENUM)
+#undef PERF_METHOD_ENUM
+        PERF_METHOD_ALL = 15
+} perf_method_bit_t;
+
+#define PERF_NUM_METHODS 4
+
+/** Why a method cannot or should not run; empty = it may. */
+typedef struct perf_skip {
+    char reason[160];
+} perf_skip_t;
+
+/** One method. setup, run and teardown are collective. */
+typedef struct perf_method {
+    const char *name;
+    perf_method_bit_t bit;
+    int has_plan_order; /* [bool] its ghost rows lie in the order of the plan; else needed id i is row i */
+    void (*admit)(const perf_case_t *one, perf_skip_t *skip); /* this rank's opinion; no communication; NULL = always */
+    tulle_status_t (*setup)(const perf_case_t *one, void *ghost, void **state_out);
+    tulle_status_t (*run)(void *state); /* timed; packs and unpacks */
+    void (*teardown)(void *state);      /* NULL-safe */
+} perf_method_t;
+
+extern const perf_method_t perf_method_tulle;
+extern const perf_method_t perf_method_naive;
+extern const perf_method_t perf_method_alltoallv;
+extern const perf_method_t perf_method_neighbor;
+
+/** The methods, in the order in which they are reported. */
+extern const perf_method_t *const perf_methods[PERF_NUM_METHODS];
+
+/** Ask every rank whether a method may run; one rank's reason is everybody's. @collective all ranks of the case */
+tulle_status_t perf_method_admit(const perf_method_t *method, const perf_case_t *one, perf_skip_t *skip_out);
+
+/* What the peers share: they exchange rows between rank pairs. */
+
+/** Copy rows[index[i]] to message[i]. */
+void perf_rows_pack(const perf_case_t *one, const void *rows, const int64_t *index, int64_t n, void *message);
+
+/** rows[index[i]] = op(rows[index[i]], message[i]), in ascending order of i. */
+void perf_rows_reduce(const perf_case_t *one, const void *message, const int64_t *index, int64_t n, void *rows);
+
+#endif

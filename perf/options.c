@@ -1,0 +1,410 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * One argp parser. Words become values here; nothing is opened or computed. */
+#include "perf/options.h"
+
+#include <argp.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "perf/methods.h"
+#include "perf/reduce.h"
+#include "src/fault.h"
+
+#define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
+#define MOST_CELLS      ((int64_t)1 << 40)
+
+enum option_key {
+    KEY_MATRIX = 256,
+    KEY_GRID,
+    KEY_STENCIL,
+    KEY_PERIODIC,
+    KEY_RANDOM,
+    KEY_OP,
+    KEY_REDUCE,
+    KEY_WIDTH,
+    KEY_DTYPE,
+    KEY_GHOST_ORDER,
+    KEY_TOPOLOGY,
+    KEY_STRATEGY,
+    KEY_NO_SHARED_MEMORY,
+    KEY_TIMEOUT_MS,
+    KEY_SAVE_PLAN,
+    KEY_LOAD_PLAN,
+    KEY_METHODS,
+    KEY_ITERATIONS,
+    KEY_WARMUP,
+    KEY_NAIVE_LIMIT_MB,
+    KEY_EXPLAIN,
+    KEY_JSON,
+    KEY_HELP,
+    KEY_VERSION
+};
+
+static const struct argp_option option_table[] = {
+    {NULL, 0, NULL, 0, "Input, one of:", 1},
+    {"matrix", KEY_MATRIX, "FILE", 0, "MatrixMarket file, plain or compressed", 1},
+    {"grid", KEY_GRID, "NXxNY[xNZ]", 0, "matrix of a stencil on a grid", 1},
+    {"stencil", KEY_STENCIL, "POINTS", 0, "of --grid: 5 or 9 in two dimensions, 7 or 27 in three (default 5, 7)", 1},
+    {"periodic", KEY_PERIODIC, "AXES", 0, "of --grid: axes that wrap around, such as xyz (default none)", 1},
+    {"random", KEY_RANDOM, "ROWS,NNZ,SEED", 0, "square random matrix with NNZ entries per row", 1},
+    {NULL, 0, NULL, 0, "Exchange:", 2},
+    {"op", KEY_OP, "WHICH", 0, "gather, scatter or both (default both)", 2},
+    {"reduce", KEY_REDUCE, "OP", 0, "of scatter: sum, min, max, prod or replace (default sum)", 2},
+    {"width", KEY_WIDTH, "N", 0, "scalars per row (default 64)", 2},
+    {"dtype", KEY_DTYPE, "TYPE", 0, "f64 f32 f16 bf16 i8 i32 i64 u8 c64 c128 or byte (default f32)", 2},
+    {"ghost-order", KEY_GHOST_ORDER, "ORDER", 0, "of ghost rows: caller (ascending ids) or plan (default caller)", 2},
+    {NULL, 0, NULL, 0, "Machine and plan:", 3},
+    {"topology", KEY_TOPOLOGY, "TEXT", 0, "such as 2x4, 2x2x2 or 3,1,4, or a FILE.topo (default: discovered)", 3},
+    {"strategy", KEY_STRATEGY, "NAME", 0, "auto, direct, rail, balanced or aggregated (default auto)", 3},
+    {"no-shared-memory", KEY_NO_SHARED_MEMORY, NULL, 0, "use MPI messages inside a node too", 3},
+    {"timeout-ms", KEY_TIMEOUT_MS, "N", 0, "longest wait for another rank (default: for ever)", 3},
+    {"save-plan", KEY_SAVE_PLAN, "FILE", 0, "write the plan", 3},
+    {"load-plan", KEY_LOAD_PLAN, "FILE", 0, "use a plan that was written for the same input and topology", 3},
+    {NULL, 0, NULL, 0, "Measurement:", 4},
+    {"methods", KEY_METHODS, "LIST", 0, "all, none, or some of tulle,naive,alltoallv,neighbor_alltoallv (default all)",
+     4},
+    {"iterations", KEY_ITERATIONS, "N", 0, "timed exchanges per method (default 20)", 4},
+    {"warmup", KEY_WARMUP, "N", 0, "exchanges before (default 3)", 4},
+    {"naive-limit-mb", KEY_NAIVE_LIMIT_MB, "N", 0, "skip naive when it needs more MiB per rank (default 1024)", 4},
+    {NULL, 0, NULL, 0, "Output:", 5},
+    {"explain", KEY_EXPLAIN, NULL, 0, "print what the plan does and why", 5},
+    {"json", KEY_JSON, "FILE", 0, "write the results", 5},
+    {"help", KEY_HELP, NULL, 0, "print this and stop", 6},
+    {"version", KEY_VERSION, NULL, 0, "print the version and stop", 6},
+    {0}};
+
+static tulle_status_t parse_int(const char *option, const char *text, int64_t least, int64_t most, int64_t *value_out)
+{
+    tulle_status_t st = TULLE_OK;
+    char *end = NULL;
+    errno = 0;
+    int64_t value = strtoimax(text, &end, 10);
+    TLI_REQUIRE(end != text && *end == '\0' && errno == 0 && value >= least && value <= most, TULLE_ERR_ARG,
+                "--%s is '%.60s'; give a number from %" PRId64 " to %" PRId64, option, text, least, most);
+    *value_out = value;
+done:
+    return st;
+}
+
+/* A word of a list: its text and what it stands for. */
+typedef struct word {
+    const char *text;
+    int value;
+} word_t;
+
+static tulle_status_t parse_word(const char *option, const char *text, const word_t *words, size_t num_words,
+                                 int *value_out)
+{
+    char allowed[128] = "";
+    for (size_t i = 0; i < num_words; i++) {
+        size_t used = strlen(allowed);
+        if (strcmp(text, words[i].text) == 0) {
+            *value_out = words[i].value;
+            return TULLE_OK;
+        }
+        snprintf(allowed + used, sizeof allowed - used, "%s%s", i == 0 ? "" : ", ", words[i].text);
+    }
+    return tli_fail(TULLE_ERR_ARG, 0, TLI_WHERE, "--%s is '%.60s'; give one of: %s", option, text, allowed);
+}
+
+#define PERF_WORD(name, value, text)             {text, value},
+#define PERF_SIZED_WORD(name, value, size, text) {text, value},
+static const word_t ops[] = {TULLE_OP_MAP(PERF_WORD)};
+static const word_t datatypes[] = {TULLE_DATATYPE_MAP(PERF_SIZED_WORD)};
+static const word_t strategies[] = {TULLE_STRATEGY_MAP(PERF_WORD)};
+static const word_t methods[] = {PERF_METHOD_MAP(PERF_WORD)};
+static const word_t directions[] = {{"gather", 1}, {"scatter", 2}, {"both", 3}};
+static const word_t ghost_orders[] = {{"caller", TULLE_GHOST_ORDER_CALLER}, {"plan", TULLE_GHOST_ORDER_PLAN}};
+
+static tulle_status_t parse_source(perf_source_t source, perf_options_t *options)
+{
+    tulle_status_t st = TULLE_OK;
+    TLI_REQUIRE(options->source == PERF_SOURCE_NONE, TULLE_ERR_ARG,
+                "more than one input is given; keep one of --matrix, --grid and --random");
+    options->source = source;
+done:
+    return st;
+}
+
+static tulle_status_t parse_grid(const char *text, perf_options_t *options)
+{
+    tulle_status_t st = TULLE_OK;
+    int length = 0;
+    int64_t *dims = options->dims;
+    TLI_TRY(parse_source(PERF_SOURCE_GRID, options));
+    errno = 0;
+    options->num_dims =
+        sscanf(text, "%" SCNd64 "x%" SCNd64 "%nx%" SCNd64 "%n", &dims[0], &dims[1], &length, &dims[2], &length);
+    if (options->num_dims == 2)
+        dims[2] = 1;
+    TLI_REQUIRE(options->num_dims >= 2 && text[length] == '\0' && dims[0] >= 1 && dims[1] >= 1 && dims[2] >= 1,
+                TULLE_ERR_ARG, "--grid is '%.60s'; give two or three positive numbers, such as 128x128x128", text);
+    TLI_REQUIRE(dims[0] <= MOST_CELLS && dims[1] <= MOST_CELLS / dims[0] && dims[2] <= MOST_CELLS / dims[0] / dims[1],
+                TULLE_ERR_ARG, "--grid is '%.60s'; give at most 2^40 cells", text);
+done:
+    return st;
+}
+
+static tulle_status_t parse_periodic(const char *text, perf_options_t *options)
+{
+    tulle_status_t st = TULLE_OK;
+    for (const char *axis = text; *axis != '\0'; axis++) {
+        TLI_REQUIRE(*axis >= 'x' && *axis <= 'z', TULLE_ERR_ARG,
+                    "--periodic is '%.60s'; give axes out of x, y and z, such as xy", text);
+        options->periodic[*axis - 'x'] = 1;
+    }
+done:
+    return st;
+}
+
+static tulle_status_t parse_random(const char *text, perf_options_t *options)
+{
+    tulle_status_t st = TULLE_OK;
+    int length = 0;
+    TLI_TRY(parse_source(PERF_SOURCE_RANDOM, options));
+    int num = sscanf(text, "%" SCNd64 ",%" SCNd64 ",%" SCNu64 "%n", &options->random_rows, &options->random_nnz_per_row,
+                     &options->random_seed, &length);
+    TLI_REQUIRE(num == 3 && text[length] == '\0', TULLE_ERR_ARG,
+                "--random is '%.60s'; give rows, entries per row and seed, such as 100000,16,1", text);
+    TLI_REQUIRE(options->random_rows >= 0 && options->random_rows <= MOST_CELLS && options->random_nnz_per_row >= 0 &&
+                    options->random_nnz_per_row <= MOST_CELLS,
+                TULLE_ERR_ARG, "--random is '%.60s'; give rows and entries per row from 0 to 2^40", text);
+done:
+    return st;
+}
+
+static tulle_status_t parse_methods(const char *text, perf_options_t *options)
+{
+    tulle_status_t st = TULLE_OK;
+    char name[32];
+    int length = 0;
+    options->methods = 0;
+    if (strcmp(text, "all") == 0)
+        options->methods = PERF_METHOD_ALL;
+    if (strcmp(text, "all") == 0 || strcmp(text, "none") == 0)
+        goto done;
+    for (const char *rest = text; rest != NULL; rest = *rest == ',' ? rest + 1 : NULL) {
+        int bit = 0;
+        TLI_REQUIRE(sscanf(rest, "%31[^,]%n", name, &length) == 1, TULLE_ERR_ARG,
+                    "--methods is '%.60s'; give all, none, or names with commas between them", text);
+        TLI_TRY(parse_word("methods", name, methods, COUNT_OF(methods), &bit));
+        options->methods |= (unsigned)bit;
+        rest += length;
+    }
+done:
+    return st;
+}
+
+static tulle_status_t parse_direction(const char *text, perf_options_t *options)
+{
+    int bits = 0;
+    tulle_status_t st = parse_word("op", text, directions, COUNT_OF(directions), &bits);
+    options->do_gather = (bits & 1) != 0;
+    options->do_scatter = (bits & 2) != 0;
+    return st;
+}
+
+/* Options whose value is a word or a number. */
+static tulle_status_t parse_value(int key, const char *text, perf_options_t *options)
+{
+    int value = 0;
+    int64_t number = 0;
+    tulle_status_t st = TULLE_OK;
+    switch (key) {
+    case KEY_STENCIL:
+        st = parse_int("stencil", text, 5, 27, &number);
+        options->stencil = (int)number;
+        return st;
+    case KEY_REDUCE:
+        st = parse_word("reduce", text, ops, COUNT_OF(ops), &value);
+        options->reduce = (tulle_op_t)value;
+        return st;
+    case KEY_DTYPE:
+        st = parse_word("dtype", text, datatypes, COUNT_OF(datatypes), &value);
+        options->datatype = (tulle_datatype_t)value;
+        return st;
+    case KEY_GHOST_ORDER:
+        st = parse_word("ghost-order", text, ghost_orders, COUNT_OF(ghost_orders), &value);
+        options->ghost_order = (tulle_ghost_order_t)value;
+        return st;
+    case KEY_STRATEGY:
+        st = parse_word("strategy", text, strategies, COUNT_OF(strategies), &value);
+        options->strategy = (tulle_strategy_t)value;
+        return st;
+    case KEY_WIDTH:
+        return parse_int("width", text, 1, 1 << 26, &options->width);
+    case KEY_ITERATIONS:
+        return parse_int("iterations", text, 1, 1000000, &options->iterations);
+    case KEY_WARMUP:
+        return parse_int("warmup", text, 0, 1000000, &options->warmup);
+    case KEY_TIMEOUT_MS:
+        return parse_int("timeout-ms", text, 1, INT64_MAX / 1000000, &options->timeout_ms);
+    case KEY_NAIVE_LIMIT_MB:
+        return parse_int("naive-limit-mb", text, 0, (int64_t)1 << 40, &options->naive_limit_mb);
+    }
+    return TULLE_OK;
+}
+
+static tulle_status_t parse_file(const char *option, const char *text, const char **path_out)
+{
+    tulle_status_t st = TULLE_OK;
+    TLI_REQUIRE(text[0] != '\0', TULLE_ERR_ARG, "--%s is empty; give the name of a file", option);
+    *path_out = text;
+done:
+    return st;
+}
+
+static tulle_status_t parse_option(int key, char *text, perf_options_t *options)
+{
+    tulle_status_t st = TULLE_OK;
+    switch (key) {
+    case KEY_MATRIX:
+        TLI_TRY(parse_source(PERF_SOURCE_MATRIX, options));
+        return parse_file("matrix", text, &options->matrix);
+    case KEY_GRID:
+        return parse_grid(text, options);
+    case KEY_PERIODIC:
+        return parse_periodic(text, options);
+    case KEY_RANDOM:
+        return parse_random(text, options);
+    case KEY_OP:
+        return parse_direction(text, options);
+    case KEY_TOPOLOGY:
+        options->topology = text;
+        return TULLE_OK;
+    case KEY_METHODS:
+        return parse_methods(text, options);
+    case KEY_JSON:
+        return parse_file("json", text, &options->json);
+    case KEY_SAVE_PLAN:
+        return parse_file("save-plan", text, &options->save_plan);
+    case KEY_LOAD_PLAN:
+        return parse_file("load-plan", text, &options->load_plan);
+    case KEY_NO_SHARED_MEMORY:
+        options->disable_shared_memory = 1;
+        return TULLE_OK;
+    case KEY_EXPLAIN:
+        options->is_explaining = 1;
+        return TULLE_OK;
+    case KEY_HELP:
+        options->wants_help = 1;
+        return TULLE_OK;
+    case KEY_VERSION:
+        options->wants_version = 1;
+        return TULLE_OK;
+    default:
+        return parse_value(key, text, options);
+    }
+done:
+    return st;
+}
+
+typedef struct parse_state {
+    perf_options_t options;
+    tulle_status_t status;
+} parse_state_t;
+
+static error_t parse_argument(int key, char *text, struct argp_state *argp_state)
+{
+    parse_state_t *state = argp_state->input;
+    if (key >= KEY_MATRIX && key <= KEY_VERSION)
+        state->status = parse_option(key, text, &state->options);
+    else if (key == ARGP_KEY_ARG)
+        state->status = tli_fail(TULLE_ERR_ARG, 0, TLI_WHERE,
+                                 "unexpected argument '%.60s'; a matrix is given as --matrix %.60s", text, text);
+    else if (key == ARGP_KEY_ERROR && state->status == TULLE_OK) /* getopt stepped over a word it does not know */
+        state->status = tli_fail(TULLE_ERR_ARG, 0, TLI_WHERE,
+                                 "'%.60s' is no option, is ambiguous, or lacks or takes no value; see --help",
+                                 argp_state->argv[argp_state->next - 1]);
+    else
+        return ARGP_ERR_UNKNOWN;
+    return state->status == TULLE_OK ? 0 : EINVAL;
+}
+
+static const struct argp parser = {
+    option_table,
+    parse_argument,
+    NULL,
+    "Runs a sparse exchange planned by Tulle and prints what it saves: rows between nodes "
+    "against an all-to-all and against direct messages, times against MPI. Every value "
+    "is checked.",
+    NULL,
+    NULL,
+    NULL};
+
+static tulle_status_t check_grid(perf_options_t *options)
+{
+    tulle_status_t st = TULLE_OK;
+    int is_flat = options->num_dims == 2;
+    if (options->source != PERF_SOURCE_GRID) {
+        TLI_REQUIRE(options->stencil == 0, TULLE_ERR_ARG, "--stencil %d is given without --grid", options->stencil);
+        TLI_REQUIRE(options->periodic[0] + options->periodic[1] + options->periodic[2] == 0, TULLE_ERR_ARG,
+                    "--periodic is given without --grid");
+        goto done;
+    }
+    if (options->stencil == 0)
+        options->stencil = is_flat ? 5 : 7;
+    TLI_REQUIRE(is_flat ? options->stencil == 5 || options->stencil == 9
+                        : options->stencil == 7 || options->stencil == 27,
+                TULLE_ERR_ARG, "--stencil is %d in %d dimensions; give %s", options->stencil, options->num_dims,
+                is_flat ? "5 or 9" : "7 or 27");
+    TLI_REQUIRE(!is_flat || !options->periodic[2], TULLE_ERR_ARG,
+                "--periodic names z, but --grid has two dimensions; give x, y or xy");
+done:
+    return st;
+}
+
+static tulle_status_t check_options(perf_options_t *options)
+{
+    tulle_status_t st = TULLE_OK;
+    TLI_REQUIRE(options->source != PERF_SOURCE_NONE, TULLE_ERR_ARG,
+                "no input is given; name one with --matrix FILE, --grid NXxNYxNZ or --random ROWS,NNZ,SEED");
+    TLI_TRY(check_grid(options));
+    TLI_REQUIRE(!options->do_scatter || perf_reduce_knows(options->datatype, options->reduce), TULLE_ERR_ARG,
+                "scatter cannot reduce %s with %s; give --op gather, or --reduce %s",
+                tulle_datatype_name(options->datatype), tulle_op_name(options->reduce),
+                options->datatype == TULLE_BYTE ? "replace" : "sum, prod or replace");
+    TLI_REQUIRE((uint64_t)options->width * tulle_datatype_size(options->datatype) <= INT32_MAX, TULLE_ERR_ARG,
+                "--width %" PRId64 " of %s makes rows of 2 GiB or more; give less", options->width,
+                tulle_datatype_name(options->datatype));
+    TLI_REQUIRE(options->load_plan == NULL ||
+                    (options->strategy == TULLE_STRATEGY_AUTO && options->ghost_order == TULLE_GHOST_ORDER_CALLER),
+                TULLE_ERR_ARG,
+                "--load-plan brings its own strategy and ghost order; leave out --strategy and "
+                "--ghost-order");
+done:
+    return st;
+}
+
+tulle_status_t perf_options_parse(int argc, char **argv, perf_options_t *options_out)
+{
+    tulle_status_t st = TULLE_OK;
+    parse_state_t state = {{.do_gather = 1,
+                            .do_scatter = 1,
+                            .reduce = TULLE_OP_SUM,
+                            .width = 64,
+                            .datatype = TULLE_F32,
+                            .strategy = TULLE_STRATEGY_AUTO,
+                            .ghost_order = TULLE_GHOST_ORDER_CALLER,
+                            .methods = PERF_METHOD_ALL,
+                            .iterations = 20,
+                            .warmup = 3,
+                            .naive_limit_mb = 1024},
+                           TULLE_OK};
+    error_t failed = argp_parse(&parser, argc, argv, ARGP_SILENT, NULL, &state);
+    TLI_TRY(state.status);
+    TLI_REQUIRE(failed == 0, TULLE_ERR_NOMEM, "the command line cannot be read: %s", strerror(failed));
+    if (!state.options.wants_help && !state.options.wants_version)
+        TLI_TRY(check_options(&state.options));
+    *options_out = state.options;
+done:
+    return st;
+}
+
+void perf_options_print_help(FILE *out)
+{
+    char name[] = "tulle_perf";
+    argp_help(&parser, out, ARGP_HELP_SHORT_USAGE | ARGP_HELP_LONG | ARGP_HELP_DOC, name);
+}

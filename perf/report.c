@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The tables. Lines that are not results begin with '#'. */
+#include "perf/report.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include <mpi.h>
+#include <tulle/tulle.h>
+
+#include "perf/statistics.h"
+
+const perf_result_t *perf_report_find(const perf_report_t *report, const char *method, tulle_direction_t direction)
+{
+    for (int i = 0; i < report->num_results; i++) {
+        const perf_result_t *result = &report->results[i];
+        if (strcmp(result->method, method) == 0 && result->direction == direction && result->skip.reason[0] == '\0')
+            return result;
+    }
+    return NULL;
+}
+
+int64_t perf_report_break_even(const perf_report_t *report)
+{
+    for (int direction = TULLE_GATHER; direction <= TULLE_SCATTER; direction++) {
+        const perf_result_t *tulle = perf_report_find(report, "tulle", (tulle_direction_t)direction);
+        const perf_result_t *peer = perf_report_find(report, "alltoallv", (tulle_direction_t)direction);
+        if (tulle != NULL && peer != NULL)
+            return perf_break_even(report->setup_us, peer->median_us, tulle->median_us);
+    }
+    return -1;
+}
+
+int64_t perf_report_count_wrong(const perf_report_t *report)
+{
+    int64_t wrong = 0;
+    for (int i = 0; i < report->num_results; i++)
+        wrong += report->results[i].wrong;
+    return wrong;
+}
+
+/* First line of what the MPI library calls itself, without what follows a comma. */
+static void print_versions(FILE *out)
+{
+    char mpi[MPI_MAX_LIBRARY_VERSION_STRING];
+    int length = 0;
+    MPI_Get_library_version(mpi, &length);
+    mpi[strcspn(mpi, ",\n")] = '\0';
+    for (char *tab = strchr(mpi, '\t'); tab != NULL; tab = strchr(tab, '\t'))
+        *tab = ' ';
+    fprintf(out, "# tulle_perf %s with %s\n", tulle_version(), mpi);
+}
+
+static void print_header(const perf_report_t *report, FILE *out)
+{
+    const perf_options_t *options = report->options;
+    const perf_input_t *input = report->input;
+    print_versions(out);
+    fprintf(out, "# %d ranks, topology %s%s\n", report->num_ranks, report->topology,
+            report->is_emulated ? ", emulated: nodes share a machine, so times are not those of a network" : "");
+    fprintf(out, "# input %s: %" PRId64 " rows, %" PRId64 " columns, %" PRId64 " entries\n", input->name, input->rows,
+            input->cols, input->nnz);
+    fprintf(out, "# row: %" PRId64 " %s = %" PRId64 " bytes; strategy %s; ghost order %s\n", options->width,
+            tulle_datatype_name(options->datatype), report->row_bytes, tulle_strategy_name(report->stats.strategy),
+            options->load_plan != NULL                       ? "as loaded"
+            : options->ghost_order == TULLE_GHOST_ORDER_PLAN ? "plan"
+                                                             : "caller");
+    fprintf(out,
+            "# pattern inspected in %.0f us; plan %s in %.0f us; ordered node pairs: %d direct, %d routed, "
+            "%d aggregated\n",
+            report->pattern_us, options->load_plan != NULL ? "loaded" : "made", report->setup_us,
+            report->stats.direct_pairs, report->stats.routed_pairs, report->stats.aggregated_pairs);
+}
+
+/* Percent of `before` that `after` saves. */
+static void print_saving(int64_t before, int64_t after, FILE *out)
+{
+    if (before > 0)
+        fprintf(out, " %8.1f %%", 100.0 * (1.0 - (double)after / (double)before));
+    else
+        fprintf(out, " %10s", "-");
+}
+
+static void print_volumes(const perf_report_t *report, FILE *out)
+{
+    fprintf(out,
+            "#\n# What crosses each level in one exchange. Limit: each row enters each group that needs it once.\n");
+    fprintf(out, "# %8s %12s %12s %12s %12s %10s %10s %14s %9s %9s %9s\n", "", "rows", "rows", "rows", "rows", "saved",
+            "saved", "bytes", "messages", "messages", "messages");
+    fprintf(out, "# %8s %12s %12s %12s %12s %10s %10s %14s %9s %9s %9s\n", "level", "naive", "direct", "plan", "limit",
+            "on naive", "on direct", "plan", "naive", "direct", "plan");
+    for (int i = 0; i < report->stats.num_levels; i++) {
+        const tulle_level_stats_t *level = &report->stats.levels[i];
+        fprintf(out, "# %8s %12" PRId64 " %12" PRId64 " %12" PRId64 " %12" PRId64, level->name, level->naive_rows,
+                level->direct_rows, level->plan_rows, level->limit_rows);
+        print_saving(level->naive_rows, level->plan_rows, out);
+        print_saving(level->direct_rows, level->plan_rows, out);
+        fprintf(out, " %14" PRId64 " %9" PRId64 " %9" PRId64 " %9" PRId64 "\n", level->plan_rows * report->row_bytes,
+                level->naive_messages, level->direct_messages, level->plan_messages);
+    }
+    if (report->volume_fault[0] == '\0')
+        fprintf(out, "# Volumes between nodes, counted again without the library : OK\n");
+    else
+        fprintf(out, "# Volumes between nodes, counted again without the library : FAILED, %s\n", report->volume_fault);
+}
+
+void perf_report_print_plan(const perf_report_t *report, FILE *out)
+{
+    print_header(report, out);
+    print_volumes(report, out);
+    fflush(out);
+}
+
+static void print_result(const perf_report_t *report, const perf_result_t *result, FILE *out)
+{
+    int is_gather = result->direction == TULLE_GATHER;
+    const char *op = is_gather ? "gather" : "scatter";
+    int64_t bytes = report->num_needed * report->row_bytes;
+    if (result->skip.reason[0] != '\0') {
+        fprintf(out, "# %18s %8s skipped: %s\n", result->method, op, result->skip.reason);
+        return;
+    }
+    fprintf(out, "  %18s %8s %8s %11" PRId64 " %13" PRId64 " %6" PRId64 " %11.1f %11.1f %11.1f %12.3f %9" PRId64 "\n",
+            result->method, op, is_gather ? "none" : tulle_op_name(report->options->reduce), report->num_needed, bytes,
+            result->iterations, result->min_us, result->median_us, result->p99_us,
+            result->median_us > 0 ? (double)bytes / result->median_us / 1e3 : 0.0, result->wrong);
+    if (result->note.reason[0] != '\0')
+        fprintf(out, "# %18s %8s %s\n", result->method, op, result->note.reason);
+}
+
+static void print_break_even(const perf_report_t *report, FILE *out)
+{
+    int64_t break_even = perf_report_break_even(report);
+    if (break_even >= 0)
+        fprintf(out, "# The plan pays for itself after %" PRId64 " exchanges, against alltoallv\n", break_even);
+    else if (report->num_results > 0)
+        fprintf(out, "# The plan does not pay for itself here: no faster than alltoallv, or not both were measured\n");
+}
+
+void perf_report_print_results(const perf_report_t *report, FILE *out)
+{
+    int64_t wrong = perf_report_count_wrong(report);
+    if (report->num_results > 0) {
+        fprintf(out, "#\n# Times of the slowest rank, packing and unpacking included; algbw by the median.\n");
+        fprintf(out, "# %18s %8s %8s %11s %13s %6s %11s %11s %11s %12s %9s\n", "method", "op", "redop", "rows", "bytes",
+                "iters", "min(us)", "median(us)", "p99(us)", "algbw(GB/s)", "#wrong");
+    }
+    for (int i = 0; i < report->num_results; i++)
+        print_result(report, &report->results[i], out);
+    print_break_even(report, out);
+    fprintf(out, "# Out of bounds values : %" PRId64 " %s\n", wrong, wrong == 0 ? "OK" : "FAILED");
+    fflush(out);
+}

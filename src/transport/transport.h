@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * A transport carries the messages of an exchange between ranks. A wire is one message of one exchange, at one of its
+ * ends; it is bound once and used in every round. The table in table.c lists the transports in order of preference. */
+#ifndef TLI_TRANSPORT_H
+#define TLI_TRANSPORT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "src/comm.h"
+
+/** One end of a message. */
+typedef struct tli_wire {
+    int peer;
+    int peer_wire;          /* index of the other end among the peer's wires in the opposite direction */
+    int tag;                /* tells apart the messages between the same two ranks */
+    unsigned char *address; /* where the rows lie or will lie; ignored at a receiving end that reads remotely */
+    int64_t bytes;
+    int64_t rows;           /* of the area that the address is in: where fields begin follows from it */
+} tli_wire_t;
+
+/** Where a receiver finds what came over a wire. */
+typedef struct tli_delivery {
+    unsigned char *address;
+    int64_t rows; /* of the area, as the sender gave it */
+} tli_delivery_t;
+
+/** All wires of an exchange, of all transports; each transport looks at those that it is named for. */
+typedef struct tli_wires {
+    tulle_comm_t *comm;
+    int transport;          /* index of the transport that is bound */
+    int num_sends, num_receives;
+    const tli_wire_t *sends, *receives;
+    const unsigned char *send_transport, *receive_transport; /* index into the table, by wire */
+} tli_wires_t;
+
+typedef struct tli_transport {
+    const char *name;
+    int reads_remotely; /* the receiver reads out of the sender's shared memory: areas must come from alloc */
+    /** Whether messages to a peer can go this way. Pure. */
+    int (*reaches)(const tulle_comm_t *comm, int peer);
+    /** Make a channel with memory that peers can read. Collective, also for ranks that failed before. */
+    tulle_status_t (*open)(tulle_comm_t *comm, tulle_status_t local, size_t shared_bytes, int num_receives,
+                           void **channel_out, unsigned char **shared_out);
+    /** Connect the wires. Collective. Where each receiving wire's rows will be found is stored in deliveries. */
+    tulle_status_t (*bind)(void *channel, const tli_wires_t *wires, tli_delivery_t *deliveries);
+    /** Hot from here on: no allocation, lock or system call of ours. */
+    tulle_status_t (*ready)(void *channel); /* OK: the areas of the last round may be written again; IN_PROGRESS */
+    tulle_status_t (*begin)(void *channel); /* a new round: receiving ends are open */
+    tulle_status_t (*send)(void *channel, int wire); /* its rows are complete */
+    /** Receiving wires whose rows came since the last call. @param[out] arrived room for num_receives */
+    tulle_status_t (*poll)(void *channel, int *arrived, int *num_arrived);
+    void (*release)(void *channel, int wire); /* what came over a receiving wire was read */
+    tulle_status_t (*drain)(void *channel);   /* OK: what was sent may be overwritten by the caller; IN_PROGRESS */
+    void (*close)(void *channel);             /* NULL-safe; collective */
+} tli_transport_t;
+
+/** Number of transports in the table. */
+extern const int tli_num_transports;
+/** The table, in order of preference. */
+extern const tli_transport_t *const tli_transports[];
+
+/** First transport that reaches a peer. */
+int tli_transport_for(const tulle_comm_t *comm, int peer);
+
+extern const tli_transport_t tli_transport_shared_memory;
+extern const tli_transport_t tli_transport_mpi;
+
+/** Most transports that an exchange keeps channels for. */
+#define TLI_MAX_TRANSPORTS 4
+
+#endif

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * A user's program that calls every public function, in the words that C and C++ share. Runs on any number of ranks;
+ * a wrong result ends the job. Usage: consumer PREFIX, which begins the names of the files that it writes. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <mpi.h>
+
+#include <tulle/mpi.h>
+#include <tulle/tulle.h>
+
+#define NUM_OWNED 10
+#define WIDTH     3
+
+#define CHECK(condition)                                                                                               \
+    do {                                                                                                               \
+        if (!(condition)) {                                                                                            \
+            fprintf(stderr, "%s:%d: %s\n  last error: %s: %s\n", __FILE__, __LINE__, #condition,                       \
+                    tulle_status_name(tulle_last_error()->status), tulle_last_error()->text);                          \
+            MPI_Abort(MPI_COMM_WORLD, 1);                                                                              \
+        }                                                                                                              \
+    } while (0)
+
+#define CHECK_OK(call) CHECK((call) == TULLE_OK)
+
+/* A row of this program holds its global id and what follows it. */
+static double value_of(int64_t id, int column)
+{
+    return (double)(id * WIDTH + column);
+}
+
+static void fill(double *rows, int64_t first, int64_t num_rows)
+{
+    for (int64_t i = 0; i < num_rows; i++)
+        for (int column = 0; column < WIDTH; column++)
+            rows[i * WIDTH + column] = value_of(first + i, column);
+}
+
+static void use_names(void)
+{
+    tulle_datatype_t datatype = TULLE_F64;
+    char version[32];
+    snprintf(version, sizeof version, "%d.%d.%d", TULLE_VERSION_MAJOR, TULLE_VERSION_MINOR, TULLE_VERSION_PATCH);
+    CHECK(strcmp(tulle_version(), version) == 0);
+    CHECK(strcmp(tulle_status_name(TULLE_ERR_ARG), "TULLE_ERR_ARG") == 0);
+    CHECK(strcmp(tulle_status_text(TULLE_OK), "success") == 0);
+    CHECK(tulle_datatype_size(TULLE_C128) == 16);
+    CHECK(strcmp(tulle_datatype_name(TULLE_BF16), "bf16") == 0);
+    CHECK_OK(tulle_datatype_parse("f32", &datatype));
+    CHECK(datatype == TULLE_F32);
+    CHECK(tulle_datatype_parse("f128", &datatype) == TULLE_ERR_ARG);
+    CHECK(tulle_last_error()->status == TULLE_ERR_ARG && tulle_last_error()->text[0] != '\0');
+    CHECK(strcmp(tulle_op_name(TULLE_OP_MAX), "max") == 0);
+    CHECK(strcmp(tulle_strategy_name(TULLE_STRATEGY_BALANCED), "balanced") == 0);
+}
+
+static void use_topology(const char *prefix, int rank)
+{
+    tulle_topology_t *topology = NULL;
+    tulle_topology_t *copy = NULL;
+    tulle_link_t link = {1500.0, 25e9, 4};
+    char path[1024];
+    CHECK_OK(tulle_topology_parse("2x4", 8, &topology));
+    CHECK(tulle_topology_num_ranks(topology) == 8);
+    CHECK(tulle_topology_num_levels(topology) == 2);
+    CHECK(strcmp(tulle_topology_level_name(topology, 0), "node") == 0);
+    CHECK(tulle_topology_group(topology, 0, 5) == 1);
+    CHECK(tulle_topology_num_groups(topology, 0) == 2);
+    CHECK_OK(tulle_topology_set_link(topology, 0, &link));
+    CHECK_OK(tulle_topology_dup(topology, &copy));
+    tulle_topology_destroy(&topology);
+    CHECK(topology == NULL);
+
+    snprintf(path, sizeof path, "%s.rank%d.topo", prefix, rank);
+    CHECK_OK(tulle_topology_save(copy, path));
+    CHECK_OK(tulle_topology_load(path, 8, &topology));
+    remove(path);
+    link.num_links = 0;
+    CHECK_OK(tulle_topology_get_link(topology, 0, &link));
+    CHECK(link.num_links == 4);
+    CHECK(strcmp(tulle_topology_text(topology), tulle_topology_text(copy)) == 0);
+    tulle_topology_destroy(&copy);
+    tulle_topology_destroy(&topology);
+
+    CHECK_OK(tulle_topology_discover(MPI_COMM_WORLD, &topology));
+    if (rank == 0)
+        CHECK_OK(tulle_topology_print(topology, stdout));
+    tulle_topology_destroy(&topology);
+}
+
+/* Every way to say what is needed; all but the last pattern are only looked at. */
+static tulle_pattern_t *use_patterns(tulle_comm_t *comm)
+{
+    const int rank = tulle_comm_rank(comm);
+    const int size = tulle_comm_size(comm);
+    const int next = (rank + 1) % size;
+    tulle_pattern_t *pattern = NULL;
+    tulle_layout_t owned = TULLE_LAYOUT_BLOCK(NUM_OWNED);
+    int64_t needed_ids[2];
+    int64_t row_ptr[NUM_OWNED + 1];
+    int32_t owner_rank[1];
+    int64_t owner_row[1] = {4};
+    tulle_grid_t grid = {2, 5, {8, 0, 1}, {0, 0, 0}, {8, 0, 1}, {0, 0, 0}};
+
+    owner_rank[0] = next;
+    CHECK_OK(tulle_pattern_create_from_forest(comm, NUM_OWNED, 1, owner_rank, owner_row, &pattern));
+    CHECK(tulle_pattern_num_owned(pattern) == NUM_OWNED);
+    tulle_pattern_destroy(&pattern);
+
+    grid.dims[1] = 2 * size;
+    grid.lo[1] = 2 * rank;
+    grid.hi[1] = 2 * rank + 2;
+    CHECK_OK(tulle_pattern_create_from_grid(comm, &grid, &pattern));
+    CHECK(tulle_pattern_num_needed(pattern) == (rank > 0 ? 8 : 0) + (rank < size - 1 ? 8 : 0));
+    tulle_pattern_destroy(&pattern);
+
+    needed_ids[0] = (int64_t)next * NUM_OWNED + 4;
+    needed_ids[1] = (int64_t)next * NUM_OWNED;
+    for (int i = 0; i <= NUM_OWNED; i++)
+        row_ptr[i] = i < 2 ? i : 2;
+    CHECK_OK(tulle_pattern_create_from_csr(comm, &owned, &owned, row_ptr, needed_ids, &pattern));
+    CHECK(tulle_pattern_num_needed(pattern) == (size > 1 ? 2 : 0));
+    CHECK(size == 1 || tulle_pattern_needed_ids(pattern)[0] == needed_ids[1]); /* ascending */
+    tulle_pattern_destroy(&pattern);
+
+    CHECK_OK(tulle_pattern_create_from_ids(comm, &owned, needed_ids, 2, &pattern));
+    CHECK(tulle_pattern_needed_ids(pattern)[0] == needed_ids[0]);
+    return pattern;
+}
+
+static void inspect_plan(const tulle_plan_t *plan, int rank)
+{
+    tulle_plan_stats_t stats;
+    tulle_status_t json = TULLE_OK;
+    int64_t position[2];
+    memset(&stats, 0, sizeof stats);
+    stats.struct_size = sizeof stats;
+    CHECK(tulle_plan_num_owned(plan) == NUM_OWNED);
+    CHECK(tulle_plan_num_needed(plan) == 2);
+    CHECK(tulle_plan_num_ghosts(plan) == 2);
+    CHECK(tulle_plan_strategy(plan) == TULLE_STRATEGY_AUTO);
+    CHECK_OK(tulle_plan_ghost_order(plan, position));
+    CHECK(position[0] == 0 && position[1] == 1);
+    CHECK_OK(tulle_plan_get_stats(plan, &stats));
+    CHECK(stats.num_levels >= 1 && stats.num_owned > 0);
+    CHECK_OK(tulle_plan_explain(plan, TULLE_EXPLAIN_TABLE, rank == 0 ? stdout : NULL));
+    json = tulle_plan_explain(plan, TULLE_EXPLAIN_JSON, rank == 0 ? stdout : NULL);
+    CHECK(json == TULLE_OK || json == TULLE_ERR_UNSUPPORTED);
+}
+
+static void move_rows(tulle_plan_t *plan, int rank, int size)
+{
+    const int64_t first = (int64_t)rank * NUM_OWNED;
+    const int64_t next = (int64_t)((rank + 1) % size) * NUM_OWNED;
+    double owned[NUM_OWNED * WIDTH];
+    double ghost[2 * WIDTH];
+    tulle_exchange_t *exchange = NULL;
+    tulle_field_t field = {NULL, NULL, TULLE_F64, WIDTH, 0, 0};
+    tulle_status_t st = TULLE_IN_PROGRESS;
+    field.owned = owned;
+    field.ghost = ghost;
+    fill(owned, first, NUM_OWNED);
+
+    CHECK_OK(tulle_exchange_create(plan, TULLE_GATHER, &field, 1, NULL, &exchange));
+    CHECK_OK(tulle_exchange_start(exchange, NULL));
+    while (st == TULLE_IN_PROGRESS)
+        st = tulle_exchange_test(exchange);
+    CHECK_OK(st);
+    CHECK(ghost[0] == value_of(next + 4, 0) && ghost[2 * WIDTH - 1] == value_of(next, WIDTH - 1));
+    CHECK_OK(tulle_exchange_start(exchange, NULL));
+    CHECK_OK(tulle_exchange_wait(exchange));
+    tulle_exchange_destroy(&exchange);
+
+    memset(ghost, 0, sizeof ghost);
+    CHECK_OK(tulle_gather(plan, owned, ghost, TULLE_F64, WIDTH, NULL));
+    CHECK(ghost[0] == value_of(next + 4, 0) && ghost[2 * WIDTH - 1] == value_of(next, WIDTH - 1));
+    CHECK_OK(tulle_scatter(plan, ghost, owned, TULLE_F64, WIDTH, TULLE_OP_SUM, NULL));
+    CHECK(owned[0] == 2 * value_of(first, 0) && owned[4 * WIDTH] == 2 * value_of(first + 4, 0));
+    CHECK(owned[WIDTH] == value_of(first + 1, 0));
+}
+
+int main(int argc, char **argv)
+{
+    tulle_comm_options_t options = TULLE_COMM_OPTIONS_INIT;
+    tulle_comm_t *comm = NULL;
+    tulle_pattern_t *pattern = NULL;
+    tulle_plan_t *plan = NULL;
+    const char *prefix = argc > 1 ? argv[1] : "consumer";
+    char path[1024];
+    int rank = 0;
+    int size = 0;
+
+    MPI_Init(&argc, &argv);
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    MPI_Comm_size(MPI_COMM_WORLD, &size);
+    use_names();
+    use_topology(prefix, rank);
+
+    options.topology_text = "*x1"; /* as if every rank were a node */
+    CHECK_OK(tulle_comm_create(MPI_COMM_WORLD, &options, &comm));
+    CHECK(tulle_comm_rank(comm) == rank && tulle_comm_size(comm) == size);
+    CHECK(tulle_topology_num_groups(tulle_comm_topology(comm), 0) == size);
+    CHECK(tulle_comm_is_emulated(comm) == 0 || size > 1);
+
+    pattern = use_patterns(comm);
+    CHECK_OK(tulle_plan_create(comm, pattern, NULL, &plan));
+    tulle_pattern_destroy(&pattern);
+    inspect_plan(plan, rank);
+    move_rows(plan, rank, size);
+
+    snprintf(path, sizeof path, "%s.plan", prefix);
+    CHECK_OK(tulle_plan_save(plan, path));
+    tulle_plan_destroy(&plan);
+    CHECK_OK(tulle_plan_load(comm, path, &plan));
+    MPI_Barrier(MPI_COMM_WORLD);
+    remove(path);
+    move_rows(plan, rank, size);
+
+    tulle_plan_destroy(&plan);
+    tulle_comm_destroy(&comm);
+    MPI_Finalize();
+    return 0;
+}
