@@ -32,9 +32,9 @@ static tulle_status_t check_overlap(const tulle_plan_t *plan, const tulle_field_
     tulle_status_t st = TULLE_OK;
     int64_t num_ghosts = tulle_plan_num_ghosts(plan);
     uintptr_t owned = (uintptr_t)field->owned, ghost = (uintptr_t)field->ghost;
-    uintptr_t owned_bytes = plan->num_owned > 0
-                                ? (uintptr_t)(((plan->num_owned - 1) * field->owned_stride + field->width) * scalar_bytes)
-                                : 0;
+    uintptr_t owned_bytes =
+        plan->num_owned > 0 ? (uintptr_t)(((plan->num_owned - 1) * field->owned_stride + field->width) * scalar_bytes)
+                            : 0;
     uintptr_t ghost_bytes =
         num_ghosts > 0 ? (uintptr_t)(((num_ghosts - 1) * field->ghost_stride + field->width) * scalar_bytes) : 0;
     int overlaps = owned_bytes > 0 && ghost_bytes > 0 && owned < ghost + ghost_bytes && ghost < owned + owned_bytes;
@@ -76,8 +76,8 @@ static tulle_status_t copy_fields(tulle_exchange_t *x, const tulle_field_t *fiel
                 "direction %d is neither gather (0) nor scatter (1)", (int)x->direction);
     TLI_REQUIRE(x->op >= TULLE_OP_SUM && x->op <= TULLE_OP_REPLACE, TULLE_ERR_ARG, "reduction %d is unknown",
                 (int)x->op);
-    TLI_REQUIRE(fields != NULL && num_fields >= 1, TULLE_ERR_ARG, "fields is NULL or num_fields is %d: give at least one",
-                num_fields);
+    TLI_REQUIRE(fields != NULL && num_fields >= 1, TULLE_ERR_ARG,
+                "fields is NULL or num_fields is %d: give at least one", num_fields);
     TLI_TRY(tli_arena_alloc(&x->arena, num_fields, sizeof *fields, &x->fields));
     memcpy(x->fields, fields, (size_t)num_fields * sizeof *fields);
     x->num_fields = num_fields;
@@ -252,8 +252,10 @@ static tulle_status_t bind_channels(tulle_exchange_t *x, ends_t *ends, int first
 {
     tulle_status_t st = TULLE_OK;
     const tli_steps_t *steps = &x->steps;
-    tli_wires_t wires = {x->plan->comm,  0, (int)steps->num_sends, (int)steps->num_receives, ends->sends, ends->receives,
-                         ends->send_transport, ends->receive_transport};
+    tli_wires_t wires = {x->plan->comm,         0,
+                         (int)steps->num_sends, (int)steps->num_receives,
+                         ends->sends,           ends->receives,
+                         ends->send_transport,  ends->receive_transport};
     for (int64_t w = 0; w < steps->num_sends; w++) {
         fill_wire(x, &steps->send_ends[w], first_tag, &ends->sends[w]);
         ends->send_transport[w] = (unsigned char)steps->send_ends[w].transport;
@@ -304,8 +306,7 @@ done:
     return tli_agree(comm->mpi, st);
 }
 
-static tulle_status_t read_options(const tulle_exchange_options_t *given, const tulle_plan_t *plan,
-                                   tulle_exchange_t *x)
+static tulle_status_t read_options(const tulle_exchange_options_t *given, const tulle_plan_t *plan, tulle_exchange_t *x)
 {
     tulle_status_t st = TULLE_OK;
     tulle_exchange_options_t options = TULLE_EXCHANGE_OPTIONS_INIT;
@@ -363,9 +364,9 @@ done:
     return st;
 }
 
-tulle_status_t tulle_exchange_create(const tulle_plan_t *plan, tulle_direction_t direction,
-                                     const tulle_field_t *fields, int num_fields,
-                                     const tulle_exchange_options_t *options, tulle_exchange_t **exchange_out)
+tulle_status_t tulle_exchange_create(const tulle_plan_t *plan, tulle_direction_t direction, const tulle_field_t *fields,
+                                     int num_fields, const tulle_exchange_options_t *options,
+                                     tulle_exchange_t **exchange_out)
 {
     tulle_status_t st = TULLE_OK;
     TLI_REQUIRE(plan != NULL, TULLE_ERR_ARG, "the plan is NULL: was it created, or already destroyed?");
@@ -404,13 +405,4 @@ void tulle_exchange_destroy(tulle_exchange_t **exchange)
     }
     if (exchange != NULL)
         *exchange = NULL;
-}
-
-void tli_exchange_destroy_all(tulle_exchange_t **first)
-{
-    while (*first != NULL) {
-        tulle_exchange_t *x = *first;
-        *first = x->next;
-        tulle_exchange_destroy(&x);
-    }
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Who owns which global id: a directory spread over all ranks by blocks of the id range, filled and asked through sparse
- * exchanges. No rank holds more than its share, its own rows and its own questions. */
+ * Who owns which global id: a directory spread over all ranks by blocks of the id range, filled and asked through
+ * sparse exchanges. No rank holds more than its share, its own rows and its own questions. */
 #ifndef TLI_DIRECTORY_H
 #define TLI_DIRECTORY_H
 

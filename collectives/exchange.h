@@ -29,12 +29,12 @@ struct tulle_exchange {
     tli_rows_t *areas; /* [num_fields][num_areas] */
     void *channels[TLI_MAX_TRANSPORTS];
     tli_phase_t phase;
-    tulle_status_t failure; /* of a failed exchange */
-    int64_t *missing;       /* [num_tasks] arrivals that the task still waits for, in this round */
-    int64_t num_unfinished; /* tasks not yet run in this round */
-    int64_t num_unarrived;  /* receiving wires */
+    tulle_status_t failure;     /* of a failed exchange */
+    int64_t *missing;           /* [num_tasks] arrivals that the task still waits for, in this round */
+    int64_t num_unfinished;     /* tasks not yet run in this round */
+    int64_t num_unarrived;      /* receiving wires */
     unsigned char *has_arrived; /* [num_receives] in this round, to say who is waited for */
-    int *arrived;           /* [num_receives] room for a poll */
+    int *arrived;               /* [num_receives] room for a poll */
     tli_arena_t arena;
 };
 
@@ -49,8 +49,5 @@ void tli_exchange_set_buffers(tulle_exchange_t *exchange, void *owned, void *gho
 /** Check one field of a plan. @param[in,out] field strides of 0 are resolved */
 tulle_status_t tli_field_check(const tulle_plan_t *plan, tulle_direction_t direction, tulle_op_t op, int index,
                                tulle_field_t *field);
-
-/** Free a list of cached exchanges; collective; sets *first to NULL. */
-void tli_exchange_destroy_all(tulle_exchange_t **first);
 
 #endif

@@ -18,15 +18,22 @@ static void run_operation(tulle_exchange_t *x, const tli_operation_t *operation,
     const tli_rows_t *areas = x->areas + field * x->steps.num_areas;
     const tulle_field_t *f = &x->fields[field];
     if (operation->entry_ptr == NULL) {
-        tli_copy_args_t copy = {areas[operation->target],  areas[operation->source], operation->target_index,
-                                operation->source_index,   operation->num_rows,
-                                f->width * (int64_t)tulle_datatype_size(f->datatype)};
+        tli_copy_args_t copy = {areas[operation->target], areas[operation->source],
+                                operation->target_index,  operation->source_index,
+                                operation->num_rows,      f->width * (int64_t)tulle_datatype_size(f->datatype)};
         tli_copy_rows(&copy);
     } else {
-        tli_reduce_args_t reduce = {areas[operation->target], operation->target_index, operation->num_rows,
-                                    operation->keeps_target,  operation->entry_ptr,    operation->entry_area,
-                                    operation->entry_row,     areas,                   f->datatype,
-                                    x->op,                    f->width};
+        tli_reduce_args_t reduce = {areas[operation->target],
+                                    operation->target_index,
+                                    operation->num_rows,
+                                    operation->keeps_target,
+                                    operation->entry_ptr,
+                                    operation->entry_area,
+                                    operation->entry_row,
+                                    areas,
+                                    f->datatype,
+                                    x->op,
+                                    f->width};
         tli_reduce_rows(&reduce);
     }
 }
@@ -194,13 +201,12 @@ static tulle_status_t time_out(tulle_exchange_t *x)
                         "rank %d waited %lld ms: everything arrived, but its own messages are not taken", me,
                         (long long)x->timeout_ms);
     int peer = (int)steps->receive_ends[wire].peer;
-    return tli_fail(TULLE_ERR_TIMEOUT, 0, TLI_WHERE,
-                    "rank %d waited %lld ms for rank %d (level %s, transport %s, %lld rows); %lld of %lld messages came",
-                    me, (long long)x->timeout_ms, peer,
-                    tulle_topology_level_name(topology, tli_topology_crossing(topology, me, peer)),
-                    tli_transports[steps->receive_ends[wire].transport]->name,
-                    (long long)steps->receive_ends[wire].num_rows, (long long)(steps->num_receives - x->num_unarrived),
-                    (long long)steps->num_receives);
+    return tli_fail(
+        TULLE_ERR_TIMEOUT, 0, TLI_WHERE,
+        "rank %d waited %lld ms for rank %d (level %s, transport %s, %lld rows); %lld of %lld messages came", me,
+        (long long)x->timeout_ms, peer, tulle_topology_level_name(topology, tli_topology_crossing(topology, me, peer)),
+        tli_transports[steps->receive_ends[wire].transport]->name, (long long)steps->receive_ends[wire].num_rows,
+        (long long)(steps->num_receives - x->num_unarrived), (long long)steps->num_receives);
 }
 
 tulle_status_t tulle_exchange_wait(tulle_exchange_t *x)

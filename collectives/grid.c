@@ -7,7 +7,7 @@
 typedef struct box {
     int64_t dims[3], lo[3], hi[3];
     int periodic[3];
-    int is_star; /* 5 and 7 points: along the axes only */
+    int is_star;  /* 5 and 7 points: along the axes only */
     int depth[3]; /* 1 on the axes of the stencil */
 } box_t;
 
@@ -45,8 +45,7 @@ static tulle_status_t check_grid(const tulle_grid_t *grid, box_t *box)
                 (int)grid->num_dims);
     for (int axis = 0; axis < grid->num_dims; axis++)
         TLI_TRY(check_axis(grid, axis, box));
-    TLI_REQUIRE(box->dims[1] < TLI_MAX_ID / box->dims[0] &&
-                    box->dims[2] < TLI_MAX_ID / (box->dims[0] * box->dims[1]),
+    TLI_REQUIRE(box->dims[1] < TLI_MAX_ID / box->dims[0] && box->dims[2] < TLI_MAX_ID / (box->dims[0] * box->dims[1]),
                 TULLE_ERR_OVERFLOW, "%lld x %lld x %lld cells are more than 2^62", (long long)box->dims[0],
                 (long long)box->dims[1], (long long)box->dims[2]);
     box->is_star = grid->stencil == 5 || grid->stencil == 7;
@@ -150,8 +149,9 @@ static tulle_status_t check_tiling(tulle_comm_t *comm, tulle_status_t local, con
         mine = num_cells(box);
         TLI_MPI(MPI_Allreduce(&mine, &covered, 1, MPI_INT64_T, MPI_SUM, comm->mpi));
         int64_t wanted = box->dims[0] * box->dims[1] * box->dims[2];
-        TLI_REQUIRE(covered == wanted, TULLE_ERR_ARG, "the boxes hold %lld cells but the grid has %lld: they must tile it",
-                    (long long)covered, (long long)wanted);
+        TLI_REQUIRE(covered == wanted, TULLE_ERR_ARG,
+                    "the boxes hold %lld cells but the grid has %lld: they must tile it", (long long)covered,
+                    (long long)wanted);
     }
 done:
     return st;

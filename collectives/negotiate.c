@@ -14,9 +14,9 @@ typedef struct negotiation {
     tulle_comm_t *comm;
     const tulle_pattern_t *pattern;
     tulle_plan_t *plan;
-    tli_arena_t arena;      /* scratch */
-    tli_row_set_t needed;   /* distinct remote rows that this rank needs */
-    int64_t *by_row;        /* [slots * 3] owner, row, slot: ascending, to find a slot */
+    tli_arena_t arena;    /* scratch */
+    tli_row_set_t needed; /* distinct remote rows that this rank needs */
+    int64_t *by_row;      /* [slots * 3] owner, row, slot: ascending, to find a slot */
 } negotiation_t;
 
 static int first_rank_of_node(const tulle_topology_t *topology, int node)
@@ -121,8 +121,8 @@ static tulle_status_t begin_route(negotiation_t *n, const tli_packets_t *member_
             needs.words[at++] = member_needs->peer[p];
         }
     }
-    TLI_TRY(tli_route_begin(topology, my_node(n->comm), n->plan->strategy, n->plan->row_bytes, &needs, &n->arena,
-                            route));
+    TLI_TRY(
+        tli_route_begin(topology, my_node(n->comm), n->plan->strategy, n->plan->row_bytes, &needs, &n->arena, route));
     TLI_TRY(tli_arena_alloc_raw(&n->arena, route->transit.num, 4 * sizeof *records, &records));
     for (int64_t i = 0; i < route->transit.num; i++) {
         const int64_t *asked = route->transit.words + 3 * i;
@@ -271,8 +271,8 @@ static tulle_status_t pack_expectations(negotiation_t *n, tli_packets_t *packets
     int64_t at = 0;
     TLI_TRY(tli_arena_alloc(&n->arena, plan->num_in, sizeof *out.peer, &out.peer));
     TLI_TRY(tli_arena_alloc(&n->arena, plan->num_in + 1, sizeof *out.ptr, &out.ptr));
-    TLI_TRY(tli_arena_alloc_raw(&n->arena, 2 * (plan->num_in + tli_plan_num_slots(plan)), sizeof *out.words,
-                                &out.words));
+    TLI_TRY(
+        tli_arena_alloc_raw(&n->arena, 2 * (plan->num_in + tli_plan_num_slots(plan)), sizeof *out.words, &out.words));
     for (int64_t m = 0; m < plan->num_in; m++) {
         if (m == 0 || plan->in_peer[m] != plan->in_peer[m - 1])
             out.peer[out.num_peers++] = (int)plan->in_peer[m];
@@ -289,8 +289,7 @@ done:
     return st;
 }
 
-static tulle_status_t find_source(const negotiation_t *n, int receiver, int64_t owner, int64_t row,
-                                  int64_t *source_out)
+static tulle_status_t find_source(const negotiation_t *n, int receiver, int64_t owner, int64_t row, int64_t *source_out)
 {
     tulle_status_t st = TULLE_OK;
     if (owner == n->comm->rank) {

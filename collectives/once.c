@@ -1,8 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Gather and scatter in one call. The binding is made at the first call of a kind and kept in the plan; buffers may differ
- * from call to call and from rank to rank, because cached bindings stage all rows. */
+ * Gather and scatter in one call. The binding is made at the first call of a kind and kept in the plan; buffers may
+ * differ from call to call and from rank to rank, because cached bindings stage all rows. */
 #include "collectives/exchange.h"
 #include "src/fault.h"
+
+/* Called when the plan goes; collective. */
+static void destroy_cached(tulle_exchange_t **first)
+{
+    while (*first != NULL) {
+        tulle_exchange_t *x = *first;
+        *first = x->next;
+        tulle_exchange_destroy(&x);
+    }
+}
 
 static tulle_exchange_t *find_cached(const tulle_plan_t *plan, tulle_direction_t direction, tulle_datatype_t datatype,
                                      int64_t width, tulle_op_t op)
@@ -27,6 +37,7 @@ static tulle_status_t run_once(tulle_plan_t *plan, tulle_direction_t direction, 
         TLI_TRY(tli_exchange_create_cached(st, plan, direction, field, op, &x));
         x->next = plan->cached;
         plan->cached = x;
+        plan->destroy_cached = destroy_cached;
     } else {
         TLI_TRY(tli_field_check(plan, direction, op, 0, field));
     }

@@ -131,9 +131,8 @@ done:
     return st;
 }
 
-tulle_status_t tulle_pattern_create_from_ids(tulle_comm_t *comm, const tulle_layout_t *owned,
-                                             const int64_t *needed_ids, int64_t num_needed,
-                                             tulle_pattern_t **pattern_out)
+tulle_status_t tulle_pattern_create_from_ids(tulle_comm_t *comm, const tulle_layout_t *owned, const int64_t *needed_ids,
+                                             int64_t num_needed, tulle_pattern_t **pattern_out)
 {
     tulle_status_t st = TULLE_OK;
     tli_arena_t scratch = TLI_ARENA_INIT;
@@ -156,8 +155,10 @@ static tulle_status_t check_csr(const tulle_layout_t *rows, const int64_t *row_p
     for (int64_t r = 0; r < rows->num_rows; r++)
         TLI_REQUIRE(row_ptr[r + 1] >= row_ptr[r], TULLE_ERR_ARG, "row_ptr decreases from %lld to %lld at row %lld",
                     (long long)row_ptr[r], (long long)row_ptr[r + 1], (long long)r);
-    TLI_REQUIRE(row_ptr[rows->num_rows] == 0 || col_idx != NULL, TULLE_ERR_ARG, "col_idx is NULL but there are %lld "
-                "entries", (long long)row_ptr[rows->num_rows]);
+    TLI_REQUIRE(row_ptr[rows->num_rows] == 0 || col_idx != NULL, TULLE_ERR_ARG,
+                "col_idx is NULL but there are %lld "
+                "entries",
+                (long long)row_ptr[rows->num_rows]);
 done:
     return st;
 }
@@ -195,8 +196,7 @@ tulle_status_t tulle_pattern_create_from_csr(tulle_comm_t *comm, const tulle_lay
         st = tli_distinct_ids(&scratch, col_idx, row_ptr[rows->num_rows], NULL, &ghosts, &num_ghosts);
     if (st == TULLE_OK)
         num_ghosts = tli_drop_own_ids(ghosts, num_ghosts, &own);
-    st = tli_pattern_from_runs(comm, st, &own, st == TULLE_OK ? columns->num_rows : 0, ghosts, num_ghosts,
-                               pattern_out);
+    st = tli_pattern_from_runs(comm, st, &own, st == TULLE_OK ? columns->num_rows : 0, ghosts, num_ghosts, pattern_out);
 done:
     tli_arena_release(&scratch);
     return st;
@@ -206,8 +206,10 @@ static tulle_status_t fill_forest(tulle_comm_t *comm, int64_t num_owned, int64_t
                                   const int64_t *owner_row, tulle_pattern_t **pattern_out)
 {
     tulle_status_t st = TULLE_OK;
-    TLI_REQUIRE(num_owned >= 0 && num_needed >= 0, TULLE_ERR_ARG, "num_owned is %lld, num_needed is %lld: must not be "
-                "negative", (long long)num_owned, (long long)num_needed);
+    TLI_REQUIRE(num_owned >= 0 && num_needed >= 0, TULLE_ERR_ARG,
+                "num_owned is %lld, num_needed is %lld: must not be "
+                "negative",
+                (long long)num_owned, (long long)num_needed);
     TLI_REQUIRE(num_needed == 0 || (owner_rank != NULL && owner_row != NULL), TULLE_ERR_ARG,
                 "owner_rank or owner_row is NULL but num_needed is %lld", (long long)num_needed);
     TLI_TRY(pattern_alloc(comm, num_needed, pattern_out));
@@ -254,9 +256,8 @@ static tulle_status_t check_named_rows(const tli_packets_t *named, int64_t num_o
 {
     tulle_status_t st = TULLE_OK;
     for (int p = 0; p < named->num_peers; p++)
-        TLI_REQUIRE(named->words[p] < num_owned, TULLE_ERR_ARG,
-                    "rank %d needs row %lld of a rank that owns %lld rows", named->peer[p], (long long)named->words[p],
-                    (long long)num_owned);
+        TLI_REQUIRE(named->words[p] < num_owned, TULLE_ERR_ARG, "rank %d needs row %lld of a rank that owns %lld rows",
+                    named->peer[p], (long long)named->words[p], (long long)num_owned);
 done:
     return st;
 }

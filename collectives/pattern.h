@@ -5,8 +5,8 @@
 
 #include <tulle/pattern.h>
 
-#include "src/arena.h"
 #include "collectives/directory.h"
+#include "src/arena.h"
 #include "src/comm.h"
 
 struct tulle_pattern {

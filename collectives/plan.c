@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Plans as handles: create, share, ask, free. What is decided is in routes.c, how ranks talk about it in negotiate.c. */
+ * Plans as handles: create, share, ask, free. What is decided is in routes.c, how ranks talk about it in negotiate.c.
+ */
 #include "collectives/plan.h"
 
 #include <time.h>
 
-#include "collectives/exchange.h"
 #include "collectives/negotiate.h"
 #include "src/agree.h"
 
@@ -50,8 +50,7 @@ done:
     return st;
 }
 
-static tulle_status_t check_arguments(const tulle_comm_t *comm, const tulle_pattern_t *pattern,
-                                      tulle_plan_t **plan_out)
+static tulle_status_t check_arguments(const tulle_comm_t *comm, const tulle_pattern_t *pattern, tulle_plan_t **plan_out)
 {
     tulle_status_t st = TULLE_OK;
     TLI_REQUIRE(pattern != NULL, TULLE_ERR_ARG, "the pattern is NULL: was it created, or already destroyed?");
@@ -79,8 +78,8 @@ static tulle_status_t plan_alloc(tulle_comm_t *comm, const tulle_pattern_t *patt
     return st;
 }
 
-tulle_status_t tulle_plan_create(tulle_comm_t *comm, const tulle_pattern_t *pattern,
-                                 const tulle_plan_options_t *given, tulle_plan_t **plan_out)
+tulle_status_t tulle_plan_create(tulle_comm_t *comm, const tulle_pattern_t *pattern, const tulle_plan_options_t *given,
+                                 tulle_plan_t **plan_out)
 {
     tulle_status_t st = TULLE_OK;
     tulle_plan_options_t options = TULLE_PLAN_OPTIONS_INIT;
@@ -117,7 +116,8 @@ void tulle_plan_destroy(tulle_plan_t **plan_inout)
 {
     tulle_plan_t *plan = plan_inout != NULL ? *plan_inout : NULL;
     if (plan != NULL && --plan->references <= 0) {
-        tli_exchange_destroy_all(&plan->cached);
+        if (plan->cached != NULL)
+            plan->destroy_cached(&plan->cached);
         tulle_comm_destroy(&plan->comm);
         tli_arena_release(&plan->arena);
         tli_free(plan);

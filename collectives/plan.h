@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Inside of a plan: the messages of this rank, as plain data. Named for gather; scatter runs the same messages backwards.
+ * Inside of a plan: the messages of this rank, as plain data. Named for gather; scatter runs the same messages
+ * backwards.
  *
- * Rows that arrive fill slots: message k of the incoming ones holds slots in_ptr[k] to in_ptr[k + 1]. A row that is sent on
- * comes from an owned row (>= 0) or from a slot (-1 - slot); so does every needed row. That is all: levels, volumes, steps
- * and drawings follow from it. */
+ * Rows that arrive fill slots: message k of the incoming ones holds slots in_ptr[k] to in_ptr[k + 1]. A row that is
+ * sent on comes from an owned row (>= 0) or from a slot (-1 - slot); so does every needed row. That is all: levels,
+ * volumes, steps and drawings follow from it. */
 #ifndef TLI_PLAN_H
 #define TLI_PLAN_H
 
@@ -12,12 +13,10 @@
 #include "src/arena.h"
 #include "src/comm.h"
 
-typedef struct tulle_exchange tli_exchange_t;
-
 /** A row comes from owned row `source`, or from slot -1 - `source` when that is negative. */
-#define TLI_FROM_SLOT(slot)   (-1 - (slot))
-#define TLI_SLOT_OF(source)   (-1 - (source))
-#define TLI_IS_OWNED(source)  ((source) >= 0)
+#define TLI_FROM_SLOT(slot)  (-1 - (slot))
+#define TLI_SLOT_OF(source)  (-1 - (source))
+#define TLI_IS_OWNED(source) ((source) >= 0)
 
 /** Area of a sender that a receiver on the same node reads from. */
 #define TLI_READ_PUBLISHED (-1) /* the sender's published owned rows; otherwise the index of one of its in-messages */
@@ -55,7 +54,8 @@ struct tulle_plan {
     int64_t num_pairs[3]; /* [tli_pair_mode_t] node pairs into this node, counted on its first rank */
     double setup_ns;      /* slowest rank */
 
-    tli_exchange_t *cached; /* bindings of tulle_gather() and tulle_scatter() */
+    struct tulle_exchange *cached; /* bindings of tulle_gather() and tulle_scatter(), which own them: once.c */
+    void (*destroy_cached)(struct tulle_exchange **first);
     tli_arena_t arena;
 };
 

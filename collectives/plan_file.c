@@ -31,9 +31,17 @@ enum { H_MAGIC, H_VERSION, H_ORDER, H_RANKS, H_TOPOLOGY, H_STRATEGY, H_GHOST_ORD
 
 static void read_counts(const tulle_plan_t *plan, int64_t *counts)
 {
-    int64_t values[NUM_COUNTS] = {plan->num_owned,     plan->num_needed,     plan->num_remote,  plan->num_in,
-                                  plan->in_ptr[plan->num_in], plan->num_out, plan->out_ptr[plan->num_out],
-                                  plan->num_published, plan->num_pairs[0],   plan->num_pairs[1], plan->num_pairs[2]};
+    int64_t values[NUM_COUNTS] = {plan->num_owned,
+                                  plan->num_needed,
+                                  plan->num_remote,
+                                  plan->num_in,
+                                  plan->in_ptr[plan->num_in],
+                                  plan->num_out,
+                                  plan->out_ptr[plan->num_out],
+                                  plan->num_published,
+                                  plan->num_pairs[0],
+                                  plan->num_pairs[1],
+                                  plan->num_pairs[2]};
     memcpy(counts, values, sizeof values);
 }
 
@@ -59,10 +67,10 @@ static void list_arrays(tulle_plan_t *plan, const int64_t *counts, array_t *arra
 {
     int64_t num_in = counts[3], num_slots = counts[4], num_out = counts[5], num_out_rows = counts[6];
     array_t list[NUM_ARRAYS] = {
-        {&plan->in_peer, num_in},          {&plan->in_ptr, num_in + 1},   {&plan->in_peer_index, num_in},
-        {&plan->in_read, num_in},          {&plan->slot_owner, num_slots}, {&plan->slot_row, num_slots},
-        {&plan->slot_read, num_slots},     {&plan->out_peer, num_out},    {&plan->out_ptr, num_out + 1},
-        {&plan->out_peer_index, num_out},  {&plan->out_source, num_out_rows}, {&plan->need_source, counts[1]},
+        {&plan->in_peer, num_in},         {&plan->in_ptr, num_in + 1},       {&plan->in_peer_index, num_in},
+        {&plan->in_read, num_in},         {&plan->slot_owner, num_slots},    {&plan->slot_row, num_slots},
+        {&plan->slot_read, num_slots},    {&plan->out_peer, num_out},        {&plan->out_ptr, num_out + 1},
+        {&plan->out_peer_index, num_out}, {&plan->out_source, num_out_rows}, {&plan->need_source, counts[1]},
         {&plan->published, counts[7]},
     };
     memcpy(arrays, list, sizeof list);
@@ -161,8 +169,15 @@ static tulle_status_t write_file(const tulle_plan_t *plan, const char *path, con
     tulle_status_t st = TULLE_OK;
     const tulle_comm_t *comm = plan->comm;
     writer_t writer = {.file = file};
-    int64_t header[H_WORDS] = {MAGIC, VERSION, BYTE_ORDER_MARK, comm->size, (int64_t)tli_topology_hash(comm->topology),
-                               plan->strategy, plan->ghost_order, plan->row_bytes, H_WORDS + comm->size + 1};
+    int64_t header[H_WORDS] = {MAGIC,
+                               VERSION,
+                               BYTE_ORDER_MARK,
+                               comm->size,
+                               (int64_t)tli_topology_hash(comm->topology),
+                               plan->strategy,
+                               plan->ghost_order,
+                               plan->row_bytes,
+                               H_WORDS + comm->size + 1};
     for (int rank = 0; rank < comm->size; rank++)
         header[H_TOTAL] += sizes[rank];
     XXH3_64bits_reset(&writer.hash);
@@ -243,7 +258,7 @@ done:
 typedef struct load {
     FILE *file; /* on rank 0 */
     int64_t header[H_WORDS];
-    int64_t *sizes; /* [num_ranks] on rank 0 */
+    int64_t *sizes;            /* [num_ranks] on rank 0 */
     int64_t *words, num_words; /* my part; on rank 0 with room for the largest */
     tli_arena_t arena;
 } load_t;
@@ -255,10 +270,10 @@ static tulle_status_t check_header(const load_t *load, const tulle_comm_t *comm,
     TLI_REQUIRE(header[H_MAGIC] == MAGIC, TULLE_ERR_FILE, "%s is no plan file", path);
     TLI_REQUIRE(header[H_ORDER] == BYTE_ORDER_MARK, TULLE_ERR_FILE, "%s was written on a machine of another byte order",
                 path);
-    TLI_REQUIRE(header[H_VERSION] == VERSION, TULLE_ERR_FILE, "%s has version %lld, this library reads version %d", path,
-                (long long)header[H_VERSION], VERSION);
-    TLI_REQUIRE(header[H_RANKS] == comm->size, TULLE_ERR_MISMATCH, "%s was made for %lld ranks but the job has %d", path,
-                (long long)header[H_RANKS], comm->size);
+    TLI_REQUIRE(header[H_VERSION] == VERSION, TULLE_ERR_FILE, "%s has version %lld, this library reads version %d",
+                path, (long long)header[H_VERSION], VERSION);
+    TLI_REQUIRE(header[H_RANKS] == comm->size, TULLE_ERR_MISMATCH, "%s was made for %lld ranks but the job has %d",
+                path, (long long)header[H_RANKS], comm->size);
     TLI_REQUIRE(header[H_TOPOLOGY] == (int64_t)tli_topology_hash(comm->topology), TULLE_ERR_MISMATCH,
                 "%s was made for another topology than \"%s\"", path, tulle_topology_text(comm->topology));
 done:

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Choosing ports, from the outside in: a subgroup that needs the row at every level, then a rank of the innermost one. So
- * a row never enters a subgroup that has no use for it, and the volume limit holds at each level. */
+ * Choosing ports, from the outside in: a subgroup that needs the row at every level, then a rank of the innermost one.
+ * So a row never enters a subgroup that has no use for it, and the volume limit holds at each level. */
 #include "collectives/ports.h"
 
 #include <string.h>
@@ -153,8 +153,8 @@ static tulle_status_t balance_ranks(const tli_entry_t *entry, tli_arena_t *scrat
                 port[i] = -1;
             if (port[i] >= 0)
                 continue;
-            best = pass < 2 ? best_needer(&fill, entry, entry->entering[i], seen, &num_needers)
-                            : best_of_all(&fill, seen);
+            best =
+                pass < 2 ? best_needer(&fill, entry, entry->entering[i], seen, &num_needers) : best_of_all(&fill, seen);
             if (best >= 0 && (pass > 0 || num_needers == 1))
                 take(&fill, seen, best, &port[i]);
         }
@@ -167,8 +167,8 @@ done:
 
 typedef struct share {
     const tli_level_t *inner;
-    int64_t *load;      /* [inner groups] rows so far; only those of this group are used */
-    int *chosen;        /* [num_entering] subgroup */
+    int64_t *load; /* [inner groups] rows so far; only those of this group are used */
+    int *chosen;   /* [num_entering] subgroup */
 } share_t;
 
 /* Subgroup that needs the row and has the least load per rank; counts the subgroups that need it. */

@@ -8,10 +8,10 @@
 /** Rows that enter one group. */
 typedef struct tli_entry {
     const tulle_topology_t *topology;
-    int level;                 /* of the group; 0 = node */
+    int level; /* of the group; 0 = node */
     int group;
     const tli_row_set_t *rows;
-    const int64_t *entering;   /* [num_entering] indices into rows, ascending; each is needed in the group */
+    const int64_t *entering; /* [num_entering] indices into rows, ascending; each is needed in the group */
     int64_t num_entering;
 } tli_entry_t;
 
@@ -22,8 +22,8 @@ typedef struct tli_entry {
 void tli_ports_rail(const tli_entry_t *entry, int *port);
 
 /**
- * Ports such that the busiest receives least, never more than with rails; among those, ranks that need the row first, and
- * rows of one owner together.
+ * Ports such that the busiest receives least, never more than with rails; among those, ranks that need the row first,
+ * and rows of one owner together.
  * @param[out] port [num_entering] rank
  */
 tulle_status_t tli_ports_balanced(const tli_entry_t *entry, tli_arena_t *scratch, int *port);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Routing one node. Rows from outside land on a port each; from the port, or from an owner inside, they go down the tree
- * of groups: once into every subgroup that needs them, then on to its ranks. What is decided is a list of hops; hops with
- * the same receiver, sender and origin become one message. */
+ * Routing one node. Rows from outside land on a port each; from the port, or from an owner inside, they go down the
+ * tree of groups: once into every subgroup that needs them, then on to its ranks. What is decided is a list of hops;
+ * hops with the same receiver, sender and origin become one message. */
 #include "collectives/routes.h"
 
 #include <string.h>
@@ -136,7 +136,8 @@ done:
     return st;
 }
 
-/* The cost model: the node's links carry what crosses; ranks pass rows on side by side; an aggregating rank works alone. */
+/* The cost model: the node's links carry what crosses; ranks pass rows on side by side; an aggregating rank works
+ * alone. */
 static tli_pair_mode_t cheapest_mode(const tli_node_route_t *route, const pair_volume_t *v)
 {
     const tulle_topology_t *topology = route->topology;
@@ -144,9 +145,8 @@ static tli_pair_mode_t cheapest_mode(const tli_node_route_t *route, const pair_v
     int inner = topology->num_levels - 1;
     int64_t size = nodes->member_ptr[route->node + 1] - nodes->member_ptr[route->node];
     double direct = tli_cost_node_ns(topology, v->direct_messages, v->direct_rows * route->row_bytes);
-    double pass_on = v->inner_rows > 0
-                         ? tli_cost_message_ns(topology, inner, v->inner_rows * route->row_bytes / size)
-                         : 0.0;
+    double pass_on =
+        v->inner_rows > 0 ? tli_cost_message_ns(topology, inner, v->inner_rows * route->row_bytes / size) : 0.0;
     double routed = tli_cost_node_ns(topology, v->routed_messages, v->rows * route->row_bytes) + pass_on;
     double aggregated = tli_cost_node_ns(topology, 1, v->rows * route->row_bytes) +
                         tli_cost_message_ns(topology, inner, v->rows * route->row_bytes) +
@@ -328,7 +328,8 @@ static tulle_status_t enter_subgroup(const tli_node_route_t *route, hops_t *hops
         TLI_TRY(tli_ports_balanced(&entry, route->arena, port));
     for (int64_t e = 0; e < entry.num_entering; e++) {
         int64_t i = from[e];
-        add_arrived(&inner, outer->row[i], port[e], add_hop(hops, port[e], outer->rank[i], outer->row[i], outer->hop[i]));
+        add_arrived(&inner, outer->row[i], port[e],
+                    add_hop(hops, port[e], outer->rank[i], outer->row[i], outer->hop[i]));
     }
     TLI_TRY(spread(route, hops, level, subgroup, &inner));
 done:
@@ -369,9 +370,8 @@ static tulle_status_t hop_outside(const tli_node_route_t *route, hops_t *hops)
             for (int64_t i = rows->needer_ptr[row]; i < rows->needer_ptr[row + 1]; i++)
                 add_hop(hops, rows->needer[i], rows->owner[row], row, -1);
         } else {
-            int64_t sender = mode == TLI_PAIR_AGGREGATED
-                                 ? tli_aggregation_sender(route->topology, source, route->node)
-                                 : rows->owner[row];
+            int64_t sender = mode == TLI_PAIR_AGGREGATED ? tli_aggregation_sender(route->topology, source, route->node)
+                                                         : rows->owner[row];
             add_arrived(&landed, row, route->port[row], add_hop(hops, route->port[row], sender, row, -1));
         }
     }
@@ -406,10 +406,10 @@ done:
 /* Messages under construction: records of receiver, sender, id; rows are found through first and the grouped hops. */
 typedef struct grouping {
     int64_t num;
-    int64_t *records;          /* [capacity * 3] receiver, sender, id in order of making */
-    int64_t *first;            /* [capacity] into grouped, by id */
-    int64_t *count;            /* [capacity] by id */
-    int64_t *owner, *row;      /* of the grouped hops */
+    int64_t *records;     /* [capacity * 3] receiver, sender, id in order of making */
+    int64_t *first;       /* [capacity] into grouped, by id */
+    int64_t *count;       /* [capacity] by id */
+    int64_t *owner, *row; /* of the grouped hops */
     int64_t num_grouped;
 } grouping_t;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Routes: over which ranks every needed row travels. Pure functions of (who needs what, topology, options): no MPI, no
- * clock, no pointer or hash order. One node is routed at a time, from the needs of its ranks alone; the same code plans a
- * real job, where the first rank of each node calls it, and a machine of thousands of virtual ranks in one process.
+ * clock, no pointer or hash order. One node is routed at a time, from the needs of its ranks alone; the same code plans
+ * a real job, where the first rank of each node calls it, and a machine of thousands of virtual ranks in one process.
  *
  *     needs of a node --begin--> crossings, transit asked of other nodes
  *                                     |
@@ -51,13 +51,13 @@ typedef struct tli_node_route {
     tulle_strategy_t strategy;
     int64_t row_bytes;
     tli_arena_t *arena;
-    tli_needs_t inside;        /* needs whose owner is on this node */
-    tli_row_set_t outside;     /* rows that must cross into this node */
-    int *port;                 /* [outside.num_rows] rank on which the row lands; unused for direct pairs */
-    int num_pairs;             /* [count] source nodes */
-    int *pair_of_node;         /* [num_nodes] index of the pair, -1 if this node needs nothing from there */
-    tli_pair_mode_t *mode;     /* [num_pairs] */
-    tli_needs_t transit;       /* (owner, row, sender) asked of other nodes: rows to collect on their sender */
+    tli_needs_t inside;            /* needs whose owner is on this node */
+    tli_row_set_t outside;         /* rows that must cross into this node */
+    int *port;                     /* [outside.num_rows] rank on which the row lands; unused for direct pairs */
+    int num_pairs;                 /* [count] source nodes */
+    int *pair_of_node;             /* [num_nodes] index of the pair, -1 if this node needs nothing from there */
+    tli_pair_mode_t *mode;         /* [num_pairs] */
+    tli_needs_t transit;           /* (owner, row, sender) asked of other nodes: rows to collect on their sender */
     tli_route_messages_t messages; /* after finish */
 } tli_node_route_t;
 
@@ -90,7 +90,7 @@ tulle_status_t tli_row_set_build(const tli_needs_t *needs, tli_arena_t *arena, t
  * @param[in]  needs  of this node's ranks; reordered
  * @param[out] limits [num_levels]
  */
-tulle_status_t tli_route_limits(const tulle_topology_t *topology, const tli_needs_t *needs,
-                                tli_arena_t *scratch, int64_t *limits);
+tulle_status_t tli_route_limits(const tulle_topology_t *topology, const tli_needs_t *needs, tli_arena_t *scratch,
+                                int64_t *limits);
 
 #endif

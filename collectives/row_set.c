@@ -67,8 +67,8 @@ static void add_row_limits(const tulle_topology_t *topology, const tli_row_set_t
     }
 }
 
-tulle_status_t tli_route_limits(const tulle_topology_t *topology, const tli_needs_t *needs,
-                                tli_arena_t *scratch, int64_t *limits)
+tulle_status_t tli_route_limits(const tulle_topology_t *topology, const tli_needs_t *needs, tli_arena_t *scratch,
+                                int64_t *limits)
 {
     tulle_status_t st = TULLE_OK;
     tli_row_set_t set;

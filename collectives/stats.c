@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What a plan moves per level, what the alternatives would, and what the cost model makes of it. Counted from the plan's
- * messages; only the limit needs the needs of a whole node, which its first rank collects. */
+ * What a plan moves per level, what the alternatives would, and what the cost model makes of it. Counted from the
+ * plan's messages; only the limit needs the needs of a whole node, which its first rank collects. */
 #include <stdio.h>
 #include <string.h>
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What the steps of both directions share: areas, tasks and ends being listed. The directions are in steps_gather.c and
- * steps_scatter.c. */
+ * The steps of an exchange: what both directions share is made here, then steps_gather.c or steps_scatter.c fills it.
+ */
 #include "collectives/steps_build.h"
 
 #include "src/transport/transport.h"
 
-/* Messages between the same two ranks over a transport that needs tags are numbered in the plan's order, which both ends
- * know. */
+/* Messages between the same two ranks over a transport that needs tags are numbered in the plan's order, which both
+ * ends know. */
 static void number_ends(tli_end_t *ends, int64_t n, int *num_tags)
 {
     for (int64_t i = 0; i < n; i++) {
@@ -86,40 +86,6 @@ done:
     return st;
 }
 
-int64_t tli_add_area(tli_steps_builder_t *b, tli_area_kind_t kind, int64_t rows, int64_t wire)
-{
-    b->steps.areas[b->steps.num_areas] = (tli_area_t){kind, rows, wire};
-    return b->steps.num_areas++;
-}
-
-tli_task_t *tli_add_task(tli_steps_builder_t *b, int64_t num_inputs)
-{
-    tli_task_t *task = &b->steps.tasks[b->steps.num_tasks++];
-    *task = (tli_task_t){num_inputs, b->num_operations, 0, b->num_sends, 0, b->num_releases, 0};
-    return task;
-}
-
-tli_operation_t *tli_add_operation(tli_steps_builder_t *b, tli_task_t *task, int64_t target, int64_t source,
-                                   int64_t num_rows)
-{
-    tli_operation_t *operation = &b->steps.operations[b->num_operations++];
-    *operation = (tli_operation_t){.target = target, .source = source, .num_rows = num_rows};
-    task->num_operations++;
-    return operation;
-}
-
-void tli_add_send(tli_steps_builder_t *b, tli_task_t *task, int64_t wire)
-{
-    b->steps.sends[b->num_sends++] = wire;
-    task->num_sends++;
-}
-
-void tli_add_release(tli_steps_builder_t *b, tli_task_t *task, int64_t wire)
-{
-    b->steps.releases[b->num_releases++] = wire;
-    task->num_releases++;
-}
-
 tulle_status_t tli_steps_build(const tulle_plan_t *plan, tulle_direction_t direction, int in_place, tli_arena_t *arena,
                                tli_steps_t *steps_out)
 {
@@ -130,8 +96,8 @@ tulle_status_t tli_steps_build(const tulle_plan_t *plan, tulle_direction_t direc
     TLI_TRY(list_feeds(&b));
     TLI_TRY(alloc_lists(&b));
     TLI_TRY(tli_plan_slot_positions(plan, &b.scratch, &b.slot_position, NULL));
-    TLI_TRY(make_ends(plan, plan->num_in, plan->in_peer, plan->in_ptr, plan->in_peer_index, arena, &b.steps.num_tags,
-                      &in));
+    TLI_TRY(
+        make_ends(plan, plan->num_in, plan->in_peer, plan->in_ptr, plan->in_peer_index, arena, &b.steps.num_tags, &in));
     TLI_TRY(make_ends(plan, plan->num_out, plan->out_peer, plan->out_ptr, plan->out_peer_index, arena,
                       &b.steps.num_tags, &out));
     b.steps.num_sends = is_gather ? plan->num_out : plan->num_in;

@@ -11,7 +11,8 @@
 
 #include "collectives/plan.h"
 
-/** Areas 0 and 1 are the caller's; then the staging areas, then one per receiving wire that is read where it arrives. */
+/** Areas 0 and 1 are the caller's; then the staging areas, then one per receiving wire that is read where it arrives.
+ */
 enum { TLI_AREA_OWNED = 0, TLI_AREA_GHOST = 1, TLI_FIRST_STAGING = 2 };
 
 typedef enum tli_area_kind {

@@ -8,7 +8,7 @@
 
 typedef struct tli_steps_builder {
     const tulle_plan_t *plan;
-    tli_arena_t *arena;  /* of the steps */
+    tli_arena_t *arena; /* of the steps */
     tli_arena_t scratch;
     int in_place;
     tli_steps_t steps;

@@ -6,11 +6,11 @@
 
 typedef struct gather {
     tli_steps_builder_t *b;
-    int64_t *area_of_in;    /* [num_in] staging or remote area where the rows of a message are read here */
-    int64_t *task_of_out;   /* [num_out] task that waits to send it; -1: sent by the task of its only feed */
-    int64_t *ghost_ptr;     /* [num_in + 1] ghost rows that each message fills */
-    int64_t *ghost_target;  /* rows of the ghost area */
-    int64_t *ghost_slot;    /* slots they come from */
+    int64_t *area_of_in;   /* [num_in] staging or remote area where the rows of a message are read here */
+    int64_t *task_of_out;  /* [num_out] task that waits to send it; -1: sent by the task of its only feed */
+    int64_t *ghost_ptr;    /* [num_in + 1] ghost rows that each message fills */
+    int64_t *ghost_target; /* rows of the ghost area */
+    int64_t *ghost_slot;   /* slots they come from */
 } gather_t;
 
 static int reads_remotely(const tli_end_t *end)
@@ -137,8 +137,7 @@ static void publish(gather_t *g)
             continue;
         if (area < 0) {
             area = tli_add_area(b, TLI_AREA_SHARED, b->plan->num_published, -1);
-            tli_add_operation(b, task, area, TLI_AREA_OWNED, b->plan->num_published)->source_index =
-                b->plan->published;
+            tli_add_operation(b, task, area, TLI_AREA_OWNED, b->plan->num_published)->source_index = b->plan->published;
         }
         b->steps.send_ends[m].area = area;
         tli_add_send(b, task, m);

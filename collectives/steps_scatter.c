@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Scatter: gather's messages backwards. What came in over a message goes back over it, combined with what came back from
- * where its rows were sent on. Contributions to a row are combined in a fixed order: this rank's own, then by message. */
+ * Scatter: gather's messages backwards. What came in over a message goes back over it, combined with what came back
+ * from where its rows were sent on. Contributions to a row are combined in a fixed order: this rank's own, then by
+ * message. */
 #include "collectives/steps_build.h"
 #include "src/transport/transport.h"
 
@@ -10,8 +11,8 @@ typedef struct scatter {
     int64_t num_slots;
     int64_t *entry_ptr; /* [slots + owned + 1] */
     int64_t *entry_area, *entry_row;
-    int64_t *num_inputs;  /* [num_in + 1] messages that come back before this one can go; last: for the owned rows */
-    int64_t *task_of_in;  /* [num_in] */
+    int64_t *num_inputs; /* [num_in + 1] messages that come back before this one can go; last: for the owned rows */
+    int64_t *task_of_in; /* [num_in] */
     int64_t owned_task;
 } scatter_t;
 

@@ -165,7 +165,9 @@ static tulle_status_t distribute(MPI_Comm comm, const perf_matrix_t *matrix, per
 {
     tulle_status_t st = TULLE_OK;
     int rank = 0;
+    TLI_ASSERT(input->row_ptr != NULL); /* all ranks agreed that it was allocated */
     TLI_MPI(MPI_Comm_rank(comm, &rank));
+    TLI_ASSERT(rank != 0 || (matrix->row_ptr != NULL && matrix->col_idx != NULL));
     TLI_TRY(rank == 0 ? send_row_ptr(comm, matrix, input) : receive_row_ptr(comm, input));
     TLI_TRY(tli_agree(
         comm, tli_arena_alloc_raw(&input->arena, input->row_ptr[input->num_rows], sizeof(int64_t), &input->col_idx)));

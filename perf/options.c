@@ -234,7 +234,7 @@ static tulle_status_t parse_value(int key, const char *text, perf_options_t *opt
         options->strategy = (tulle_strategy_t)value;
         return st;
     case KEY_WIDTH:
-        return parse_int("width", text, 1, 1 << 26, &options->width);
+        return parse_int("width", text, 1, 1 << 30, &options->width);
     case KEY_ITERATIONS:
         return parse_int("iterations", text, 1, 1000000, &options->iterations);
     case KEY_WARMUP:

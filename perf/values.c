@@ -15,7 +15,7 @@ static int64_t sum_bound(tulle_datatype_t datatype, int num_ranks)
 {
     int64_t most = perf_scalar_exact_limit(datatype) / ((int64_t)num_ranks + 1);
     int64_t bound = most > 0;
-    while (2 * bound <= most && bound < (1 << 16))
+    while (bound > 0 && 2 * bound <= most && bound < (1 << 16))
         bound *= 2;
     return bound;
 }

@@ -22,8 +22,8 @@
 tulle_status_t tli_fail_mpi(int mpi_code, const char *where, const char *call);
 
 /**
- * One status for all: TULLE_OK if every rank passes TULLE_OK. Otherwise a rank that failed gets its own status back, the
- * others get TULLE_ERR_REMOTE with the text of the lowest failing rank.
+ * One status for all: TULLE_OK if every rank passes TULLE_OK. Otherwise a rank that failed gets its own status back,
+ * the others get TULLE_ERR_REMOTE with the text of the lowest failing rank.
  * @collective all ranks of @p comm, whatever their status: a failure must not skip this call
  */
 tulle_status_t tli_agree(MPI_Comm comm, tulle_status_t local);

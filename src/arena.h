@@ -17,7 +17,10 @@ typedef struct tli_arena {
     int is_sealed;             /* no further allocation is expected */
 } tli_arena_t;
 
-#define TLI_ARENA_INIT {NULL, 0}
+#define TLI_ARENA_INIT                                                                                                 \
+    {                                                                                                                  \
+        NULL, 0                                                                                                        \
+    }
 
 /** Allocate count * size zeroed bytes, 64-byte aligned; size products are checked; never NULL on success, not even for
  * none. Fails with TULLE_ERR_NOMEM or TULLE_ERR_OVERFLOW. @param[out] memory_out a pointer to the caller's pointer */

@@ -19,7 +19,8 @@ static tulle_status_t check_mpi_comm(MPI_Comm mpi_comm)
     int is_inter = 0;
     TLI_REQUIRE(mpi_comm != MPI_COMM_NULL, TULLE_ERR_ARG, "the MPI communicator is MPI_COMM_NULL");
     TLI_MPI(MPI_Comm_test_inter(mpi_comm, &is_inter));
-    TLI_REQUIRE(!is_inter, TULLE_ERR_ARG, "the MPI communicator is an intercommunicator; Tulle needs an intracommunicator");
+    TLI_REQUIRE(!is_inter, TULLE_ERR_ARG,
+                "the MPI communicator is an intercommunicator; Tulle needs an intracommunicator");
 done:
     return st;
 }

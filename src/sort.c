@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Least-significant-digit radix sort. Digits in which all keys agree are skipped, so small keys cost one or two passes. */
+ * Least-significant-digit radix sort. Digits in which all keys agree are skipped, so small keys cost one or two passes.
+ */
 #include "src/sort.h"
 
 #include <string.h>
 
 #include "src/fault.h"
 
-#define DIGIT_BITS    11
-#define NUM_DIGITS    (1 << DIGIT_BITS)
-#define SMALL_COUNT   32
-#define MAX_WORDS     4
+#define DIGIT_BITS  11
+#define NUM_DIGITS  (1 << DIGIT_BITS)
+#define SMALL_COUNT 32
+#define MAX_WORDS   4
 
 static void insertion_sort(int64_t *records, int64_t n, int words, int key)
 {
@@ -35,10 +36,14 @@ static void scatter_records(const int64_t *from, int64_t *to, int64_t n, int wor
             target[w] = record[w];                                                                                     \
     }
     switch (words) {
-    case 1: SCATTER(1) break;
-    case 2: SCATTER(2) break;
-    case 3: SCATTER(3) break;
-    default: SCATTER(4) break;
+    case 1:
+        SCATTER(1) break;
+    case 2:
+        SCATTER(2) break;
+    case 3:
+        SCATTER(3) break;
+    default:
+        SCATTER(4) break;
     }
 #undef SCATTER
 }

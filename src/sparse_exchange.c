@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Nonblocking consensus (NBX): synchronous sends, probing receives, and a nonblocking reduction that starts on a rank once
- * its sends were received. The reduction also carries each rank's status, so that failure needs no extra round. */
+ * Nonblocking consensus (NBX): synchronous sends, probing receives, and a nonblocking reduction that starts on a rank
+ * once its sends were received. The reduction also carries each rank's status, so that failure needs no extra round. */
 #include "src/sparse_exchange.h"
 
 #include <limits.h>

@@ -11,21 +11,22 @@
 /** One message of 64-bit words per peer; peers distinct and ascending. */
 typedef struct tli_packets {
     int num_peers;
-    int *peer;     /* [num_peers] */
-    int64_t *ptr;  /* [num_peers + 1] offsets into words */
+    int *peer;      /* [num_peers] */
+    int64_t *ptr;   /* [num_peers + 1] offsets into words */
     int64_t *words; /* [ptr[num_peers]] */
 } tli_packets_t;
 
 /**
  * Send packets and receive those meant for me. Empty messages are not sent. A message to myself is copied.
- * Takes the place of an agreement: a rank whose work failed passes its status and sends nothing, and all ranks learn it.
+ * Takes the place of an agreement: a rank whose work failed passes its status and sends nothing, and all ranks learn
+ * it.
  * @param[in]  comm      all ranks of it must call, whatever their status
  * @param[in]  local     status of my work so far
  * @param[in]  out       borrowed; ignored unless @p local is TULLE_OK
  * @param[in]  arena     where the received packets are allocated
  * @param[out] in_out    untouched on failure
- * @retval TULLE_ERR_REMOTE another rank passed a failure; own failures come back as they are. A failure to receive (out of
- *         memory) is returned here on this rank only: pass it to the next call
+ * @retval TULLE_ERR_REMOTE another rank passed a failure; own failures come back as they are. A failure to receive (out
+ * of memory) is returned here on this rank only: pass it to the next call
  * @cost memory and messages in proportion to neighbours, plus one nonblocking reduction
  * @see Hoefler, Siebert, Lumsdaine, "Scalable communication protocols for dynamic sparse data exchange", PPoPP 2010
  */

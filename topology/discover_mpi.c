@@ -7,13 +7,25 @@
 #include "topology/discover.h"
 #include "topology/model.h"
 
-static tulle_status_t check_arguments(MPI_Comm mpi_comm, tulle_topology_t *const *topology_out)
+/* The same answer on every rank, so it needs no agreement; an intercommunicator could not give one. */
+static tulle_status_t check_communicator(MPI_Comm mpi_comm)
 {
     tulle_status_t st = TULLE_OK;
     int is_inter = 0;
+    TLI_REQUIRE(mpi_comm != MPI_COMM_NULL, TULLE_ERR_ARG, "the communicator is MPI_COMM_NULL");
     TLI_MPI(MPI_Comm_test_inter(mpi_comm, &is_inter));
     TLI_REQUIRE(!is_inter, TULLE_ERR_ARG, "the communicator is an intercommunicator; merge it first");
+done:
+    return st;
+}
+
+/* Room for the node and the domain of every rank. */
+static tulle_status_t alloc_findings(tulle_topology_t *const *topology_out, int num_ranks, tli_arena_t *scratch,
+                                     int **node_domain_out)
+{
+    tulle_status_t st = TULLE_OK;
     TLI_REQUIRE(topology_out != NULL, TULLE_ERR_ARG, "the output pointer is NULL");
+    TLI_TRY(tli_arena_alloc_raw(scratch, 2 * (int64_t)num_ranks, sizeof(int), node_domain_out));
 done:
     return st;
 }
@@ -42,10 +54,9 @@ tulle_status_t tulle_topology_discover(MPI_Comm mpi_comm, tulle_topology_t **top
     int node = -1;
     int domain = -1;
     int *node_domain = NULL;
-    TLI_REQUIRE(mpi_comm != MPI_COMM_NULL, TULLE_ERR_ARG, "the communicator is MPI_COMM_NULL");
-    TLI_TRY(tli_agree(mpi_comm, check_arguments(mpi_comm, topology_out)));
+    TLI_TRY(check_communicator(mpi_comm));
     TLI_MPI(MPI_Comm_size(mpi_comm, &num_ranks));
-    TLI_TRY(tli_agree(mpi_comm, tli_arena_alloc_raw(&scratch, 2 * (int64_t)num_ranks, sizeof(int), &node_domain)));
+    TLI_TRY(tli_agree(mpi_comm, alloc_findings(topology_out, num_ranks, &scratch, &node_domain)));
     TLI_TRY(find_node(mpi_comm, &node));
     domain = tli_discover_domain();
     TLI_MPI(MPI_Allgather(&node, 1, MPI_INT, node_domain, 1, MPI_INT, mpi_comm));

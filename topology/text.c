@@ -38,10 +38,11 @@ typedef struct quote {
 static quote_t quote(const char *text, size_t most)
 {
     quote_t quoted;
+    const char *tail = strlen(text) > most ? "..." : "";
     size_t length = 0;
     for (; text[length] != '\0' && length < most; length++)
-        quoted.text[length] = text[length] >= ' ' && text[length] <= '~' ? text[length] : '?';
-    strcpy(quoted.text + length, text[length] == '\0' ? "" : "...");
+        quoted.text[length] = (char)(text[length] >= ' ' && text[length] <= '~' ? text[length] : '?');
+    memcpy(quoted.text + length, tail, strlen(tail) + 1);
     return quoted;
 }
 

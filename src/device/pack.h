@@ -25,16 +25,16 @@ typedef struct tli_copy_args {
 
 void tli_copy_rows(const tli_copy_args_t *args);
 
-/** Combine rows: target row t = op over its entries in their order, and over its old value first if keeps_target. f16 and
- * bf16 are combined in f32 and rounded once. */
+/** Combine rows: target row t = op over its entries in their order, and over its old value first if keeps_target. f16
+ * and bf16 are combined in f32 and rounded once. */
 typedef struct tli_reduce_args {
     tli_rows_t target;
     const int64_t *target_index; /* [num_rows] or NULL */
     int64_t num_rows;
-    int keeps_target;            /* 0: every target has at least one entry, its old value is not read */
-    const int64_t *entry_ptr;    /* [num_rows + 1] */
-    const int64_t *entry_area;   /* [entries] index into areas */
-    const int64_t *entry_row;    /* [entries] row of that area */
+    int keeps_target;          /* 0: every target has at least one entry, its old value is not read */
+    const int64_t *entry_ptr;  /* [num_rows + 1] */
+    const int64_t *entry_area; /* [entries] index into areas */
+    const int64_t *entry_row;  /* [entries] row of that area */
     const tli_rows_t *areas;
     tulle_datatype_t datatype;
     tulle_op_t op;

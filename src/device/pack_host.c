@@ -34,13 +34,27 @@ void tli_copy_rows(const tli_copy_args_t *a)
         return;
     }
     switch (a->row_bytes) {
-    case 4: copy_fixed(a, 4); break;
-    case 8: copy_fixed(a, 8); break;
-    case 16: copy_fixed(a, 16); break;
-    case 32: copy_fixed(a, 32); break;
-    case 64: copy_fixed(a, 64); break;
-    case 256: copy_fixed(a, 256); break;
-    default: copy_fixed(a, (size_t)a->row_bytes); break;
+    case 4:
+        copy_fixed(a, 4);
+        break;
+    case 8:
+        copy_fixed(a, 8);
+        break;
+    case 16:
+        copy_fixed(a, 16);
+        break;
+    case 32:
+        copy_fixed(a, 32);
+        break;
+    case 64:
+        copy_fixed(a, 64);
+        break;
+    case 256:
+        copy_fixed(a, 256);
+        break;
+    default:
+        copy_fixed(a, (size_t)a->row_bytes);
+        break;
     }
 }
 
@@ -94,13 +108,21 @@ COMBINE_ALL(i64, int64_t, uint64_t)
 COMBINE_COMPLEX(c64, float)
 COMBINE_COMPLEX(c128, double)
 
-#define ALL_OPS(suffix) {[TULLE_OP_SUM] = sum_##suffix, [TULLE_OP_MIN] = min_##suffix, [TULLE_OP_MAX] = max_##suffix, \
-                         [TULLE_OP_PROD] = prod_##suffix}
+#define ALL_OPS(suffix)                                                                                                \
+    {                                                                                                                  \
+        [TULLE_OP_SUM] = sum_##suffix, [TULLE_OP_MIN] = min_##suffix, [TULLE_OP_MAX] = max_##suffix,                   \
+        [TULLE_OP_PROD] = prod_##suffix                                                                                \
+    }
 static const combine_t combines[TULLE_BYTE + 1][TULLE_OP_REPLACE + 1] = {
-    [TULLE_F64] = ALL_OPS(f64), [TULLE_F32] = ALL_OPS(f32), [TULLE_I8] = ALL_OPS(i8),
-    [TULLE_I32] = ALL_OPS(i32), [TULLE_I64] = ALL_OPS(i64), [TULLE_U8] = ALL_OPS(u8),
+    [TULLE_F64] = ALL_OPS(f64),
+    [TULLE_F32] = ALL_OPS(f32),
+    [TULLE_I8] = ALL_OPS(i8),
+    [TULLE_I32] = ALL_OPS(i32),
+    [TULLE_I64] = ALL_OPS(i64),
+    [TULLE_U8] = ALL_OPS(u8),
     /* Halves are widened to f32 first. */
-    [TULLE_F16] = ALL_OPS(f32), [TULLE_BF16] = ALL_OPS(f32),
+    [TULLE_F16] = ALL_OPS(f32),
+    [TULLE_BF16] = ALL_OPS(f32),
     [TULLE_C64] = {[TULLE_OP_SUM] = sum_c64, [TULLE_OP_PROD] = prod_c64},
     [TULLE_C128] = {[TULLE_OP_SUM] = sum_c128, [TULLE_OP_PROD] = prod_c128},
 };

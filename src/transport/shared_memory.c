@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Between ranks that share memory: the sender packs rows once into its segment and rings the receiver; the receiver reads
- * them there. A segment holds a bell per receiving wire, an acknowledgement per peer, then the rows.
+ * Between ranks that share memory: the sender packs rows once into its segment and rings the receiver; the receiver
+ * reads them there. A segment holds a bell per receiving wire, an acknowledgement per peer, then the rows.
  *
  * Rounds are counted, never reset: a bell that shows round r says that the rows of round r are complete, an
  * acknowledgement of round r that the peer has read everything of it. Each lies in a cache line of its own, written by

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The transports there are, in order of preference. A rank's messages to itself are copies of the executor and need none. */
+ * The transports there are, in order of preference. A rank's messages to itself are copies of the executor and need
+ * none. */
 #include "src/transport/transport.h"
 
 const tli_transport_t *const tli_transports[] = {

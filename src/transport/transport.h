@@ -16,7 +16,7 @@ typedef struct tli_wire {
     int tag;                /* tells apart the messages between the same two ranks */
     unsigned char *address; /* where the rows lie or will lie; ignored at a receiving end that reads remotely */
     int64_t bytes;
-    int64_t rows;           /* of the area that the address is in: where fields begin follows from it */
+    int64_t rows; /* of the area that the address is in: where fields begin follows from it */
 } tli_wire_t;
 
 /** Where a receiver finds what came over a wire. */
@@ -28,7 +28,7 @@ typedef struct tli_delivery {
 /** All wires of an exchange, of all transports; each transport looks at those that it is named for. */
 typedef struct tli_wires {
     tulle_comm_t *comm;
-    int transport;          /* index of the transport that is bound */
+    int transport; /* index of the transport that is bound */
     int num_sends, num_receives;
     const tli_wire_t *sends, *receives;
     const unsigned char *send_transport, *receive_transport; /* index into the table, by wire */

@@ -122,8 +122,8 @@ static void test_manifest_matrices_are_what_it_says(void **state)
 {
     char first[4096];
     char line[4096];
-    char *titles[MAX_COLUMNS];
-    char *fields[MAX_COLUMNS];
+    char *titles[MAX_COLUMNS] = {NULL};
+    char *fields[MAX_COLUMNS] = {NULL};
     int num_matrices = 0;
     char path[1024];
     snprintf(path, sizeof path, "%s/MANIFEST.tsv", data_folder);

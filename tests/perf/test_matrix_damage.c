@@ -229,7 +229,7 @@ static void test_read_flipped_bits_never_give_another_matrix(void **state)
         world_write_packed("whole", packings[p], small_text, sizeof small_text - 1);
         int64_t length = (int64_t)world_read("whole", bytes, sizeof bytes);
         MPI_Bcast(&length, 1, MPI_INT64_T, 0, MPI_COMM_WORLD);
-        for (int64_t bit = 0; bit < 8 * length; bit += 3) {
+        for (int64_t bit = 0; bit < 8 * length; bit += 5) {
             perf_input_t input = {0};
             bytes[bit / 8] = (char)(bytes[bit / 8] ^ (1 << bit % 8));
             tulle_status_t st = read_quietly(world_write("flipped", bytes, (size_t)length), &input);
@@ -240,7 +240,7 @@ static void test_read_flipped_bits_never_give_another_matrix(void **state)
             perf_input_release(&input);
         }
     }
-    assert_true(refused > 300);
+    assert_true(refused > 200);
 }
 
 /* Damaged content that a checksum covers must be reported as damage, not as what the text then looks like. */
@@ -260,13 +260,13 @@ static unsigned next(unsigned *state)
     return *state >> 8;
 }
 
-/* Whatever the text: no crash, no print, and what is accepted is a matrix. Found on the way: nothing yet. */
+/* Whatever the text: no crash, no print, and what is accepted is a matrix. The same texts in every run. */
 static void test_read_mutated_text_is_refused_or_well_formed(void **state)
 {
     static const char letters[] = "0123456789-+.eE %\n\r\tx\0";
     unsigned seed = 20240601u;
     int accepted = 0;
-    for (int round = 0; round < 1500; round++) {
+    for (int round = 0; round < 600; round++) {
         char text[sizeof small_text];
         perf_input_t input = {0};
         memcpy(text, small_text, sizeof text);
@@ -278,7 +278,7 @@ static void test_read_mutated_text_is_refused_or_well_formed(void **state)
         accepted += st == TULLE_OK;
         perf_input_release(&input);
     }
-    assert_in_range(accepted, 100, 1400);
+    assert_in_range(accepted, 50, 550);
 }
 
 int main(int argc, char **argv)

@@ -12,7 +12,7 @@
 #include "perf/methods.h"
 #include "perf/options.h"
 
-#define MAX_WORDS 16
+#define MAX_WORDS 32
 
 /* Parse a line of words without quotes. */
 static tulle_status_t parse(const char *line, perf_options_t *options)
@@ -155,7 +155,7 @@ static void test_options_refused(void **state)
         {"--matrix A.mtx --width -4", "'-4'; give a number from 1"},
         {"--matrix A.mtx --width 4x", "'4x'; give a number"},
         {"--matrix A.mtx --width 99999999999999999999", "give a number"},
-        {"--matrix A.mtx --width 67108864 --dtype c128 --op gather", "2 GiB"},
+        {"--matrix A.mtx --width 268435456 --dtype c128 --op gather", "2 GiB"},
         {"--matrix A.mtx --iterations 0", "'0'; give a number from 1"},
         {"--matrix A.mtx --warmup -1", "'-1'; give a number from 0"},
         {"--matrix A.mtx --timeout-ms never", "'never'; give a number"},

@@ -74,9 +74,9 @@ static void test_reduced_is_what_any_order_gives(void **state)
                 perf_values_t values;
                 if (!perf_reduce_knows(datatypes[t], (tulle_op_t)op))
                     continue;
-                assert_int_equal(perf_values_init(TULLE_SCATTER, datatypes[t], (tulle_op_t)op, WIDTH, sizes[s], &arena,
-                                                  &values),
-                                 TULLE_OK);
+                assert_int_equal(
+                    perf_values_init(TULLE_SCATTER, datatypes[t], (tulle_op_t)op, WIDTH, sizes[s], &arena, &values),
+                    TULLE_OK);
                 for (int64_t id = 0; id < 60; id++)
                     check_row(&values, id + ((int64_t)1 << 41), sizes[s], &draws);
                 tli_arena_release(&arena);

@@ -34,7 +34,6 @@ static tulle_topology_t *small_machine(int num_links)
 static void test_message_each_level_has_its_cost(void **state)
 {
     tulle_topology_t *topology = small_machine(1);
-    (void)state;
     assert_near(tli_cost_message_ns(topology, 0, 0), 1000);
     assert_near(tli_cost_message_ns(topology, 0, 500), 1500);
     assert_near(tli_cost_message_ns(topology, 1, 500), 350);
@@ -46,7 +45,6 @@ static void test_message_each_level_has_its_cost(void **state)
 static void test_node_one_nic_is_shared(void **state)
 {
     tulle_topology_t *topology = small_machine(1);
-    (void)state;
     assert_near(tli_cost_node_ns(topology, 0, 0), 0);
     assert_near(tli_cost_node_ns(topology, 1, 8000), 1000 + 8000);
     /* Four ranks start one message each at the same time; the bytes still pass one NIC. */
@@ -59,7 +57,6 @@ static void test_node_several_nics_need_several_messages(void **state)
 {
     tulle_topology_t *two = small_machine(2);
     tulle_topology_t *one_per_rank = small_machine(0);
-    (void)state;
     assert_near(tli_cost_node_ns(two, 1, 8000), 1000 + 8000);
     assert_near(tli_cost_node_ns(two, 2, 8000), 1000 + 4000);
     assert_near(tli_cost_node_ns(two, 4, 8000), 1000 + 4000);
@@ -70,7 +67,6 @@ static void test_node_several_nics_need_several_messages(void **state)
 
 static void test_node_random_machines_more_bytes_cost_more(void **state)
 {
-    (void)state;
     for (uint64_t seed = 1; seed <= 200; seed++) {
         uint64_t random = seed;
         tulle_topology_t *topology = trees_random_topology(&random);
@@ -88,7 +84,6 @@ static void test_node_random_machines_more_bytes_cost_more(void **state)
 static void test_costs_huge_sizes_stay_finite(void **state)
 {
     tulle_topology_t *topology = small_machine(1);
-    (void)state;
     assert_true(tli_cost_message_ns(topology, 0, INT64_MAX) < 1e20);
     assert_true(tli_cost_node_ns(topology, INT64_MAX, INT64_MAX) < 1e25);
     tulle_topology_destroy(&topology);

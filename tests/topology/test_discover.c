@@ -2,6 +2,7 @@
  * Discovery in a running job: the same tree on every rank, nodes as MPI sees them, one failing rank fails all. Binding
  * is tested on a made-up machine that hwloc is told to see, with real binding to two processors. */
 #define _GNU_SOURCE /* sched_setaffinity */
+#include <dirent.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -42,7 +43,6 @@ static void test_discover_nodes_are_those_of_mpi(void **state)
     int size = 0;
     int node_size = 0;
     int num_together = 0;
-    (void)state;
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     MPI_Comm_size(MPI_COMM_WORLD, &size);
     MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node_comm);
@@ -63,7 +63,6 @@ static void test_discover_of_a_subset_numbers_its_own_ranks(void **state)
     MPI_Comm half = MPI_COMM_NULL;
     int rank = 0;
     int half_size = 0;
-    (void)state;
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     /* Reversed order: rank 0 of the half is the highest of the world. */
     MPI_Comm_split(MPI_COMM_WORLD, rank % 2, -rank, &half);
@@ -81,7 +80,6 @@ static void test_discover_bad_arguments_are_refused(void **state)
     int rank = 0;
     int size = 0;
     tulle_status_t st = TULLE_OK;
-    (void)state;
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     MPI_Comm_size(MPI_COMM_WORLD, &size);
     assert_all(tulle_topology_discover(MPI_COMM_NULL, &topology) == TULLE_ERR_ARG);
@@ -98,7 +96,6 @@ static void test_discover_intercommunicator_is_refused(void **state)
     MPI_Comm inter = MPI_COMM_NULL;
     int rank = 0;
     int size = 0;
-    (void)state;
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     MPI_Comm_size(MPI_COMM_WORLD, &size);
     if (size < 2)
@@ -119,7 +116,6 @@ static void test_discover_failing_allocation_fails_all(void **state)
     int size = 0;
     int has_failed = 1;
     int64_t k = 0;
-    (void)state;
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     MPI_Comm_size(MPI_COMM_WORLD, &size);
     while (has_failed) {
@@ -140,13 +136,26 @@ static void test_discover_failing_allocation_fails_all(void **state)
     assert_true(k > size);
 }
 
-static int bind_to(int first_cpu, int last_cpu)
+/* Bind all threads: those of the MPI library belong to the process too. */
+static int bind_to(const cpu_set_t *cpus)
+{
+    DIR *threads = opendir("/proc/self/task");
+    int has_failed = threads == NULL;
+    for (struct dirent *entry = NULL; !has_failed && (entry = readdir(threads)) != NULL;)
+        if (entry->d_name[0] != '.')
+            has_failed = sched_setaffinity(atoi(entry->d_name), sizeof *cpus, cpus);
+    if (threads != NULL)
+        closedir(threads);
+    return has_failed;
+}
+
+static int bind_to_range(int first_cpu, int last_cpu)
 {
     cpu_set_t cpus;
     CPU_ZERO(&cpus);
     for (int cpu = first_cpu; cpu <= last_cpu; cpu++)
         CPU_SET((size_t)cpu, &cpus);
-    return sched_setaffinity(0, sizeof cpus, &cpus);
+    return bind_to(&cpus);
 }
 
 /* What hwloc sees: two packages of one processor each, as wide as the first two processors of this machine. */
@@ -163,11 +172,10 @@ static void test_discover_bound_ranks_have_domains(void **state)
     int is_usable = 0;
     int all_usable = 0;
     cpu_set_t before;
-    (void)state;
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     MPI_Comm_size(MPI_COMM_WORLD, &size);
     assert_all(sched_getaffinity(0, sizeof before, &before) == 0 && pretend_two_packages() == 0);
-    is_usable = bind_to(rank % 2, rank % 2) == 0 && tli_discover_domain() == rank % 2;
+    is_usable = bind_to_range(rank % 2, rank % 2) == 0 && tli_discover_domain() == rank % 2;
     MPI_Allreduce(&is_usable, &all_usable, 1, MPI_INT, MPI_LAND, MPI_COMM_WORLD);
     if (all_usable) {
         assert_all(tulle_topology_discover(MPI_COMM_WORLD, &topology) == TULLE_OK);
@@ -176,14 +184,14 @@ static void test_discover_bound_ranks_have_domains(void **state)
         assert_all(size == 1 || tulle_topology_group(topology, 1, rank) == rank % 2);
         tulle_topology_destroy(&topology);
         /* The last rank loose over both packages: no domains for anyone. */
-        assert_all(rank < size - 1 || (bind_to(0, 1) == 0 && tli_discover_domain() == -1));
+        assert_all(rank < size - 1 || (bind_to_range(0, 1) == 0 && tli_discover_domain() == -1));
         assert_all(tulle_topology_discover(MPI_COMM_WORLD, &topology) == TULLE_OK);
         assert_all(tulle_topology_num_levels(topology) == 2);
         tulle_topology_destroy(&topology);
     }
     unsetenv("HWLOC_SYNTHETIC");
     unsetenv("HWLOC_THISSYSTEM");
-    assert_all(sched_setaffinity(0, sizeof before, &before) == 0);
+    assert_all(bind_to(&before) == 0);
     if (!all_usable) {
         print_message("no hwloc, or fewer than two processors\n");
         skip();

@@ -23,7 +23,6 @@ static char path[128];
 
 static int setup(void **state)
 {
-    (void)state;
     strcpy(directory, "/tmp/tulle-test-XXXXXX");
     if (mkdtemp(directory) == NULL)
         return -1;
@@ -43,7 +42,6 @@ static int count_files(void)
 
 static int teardown(void **state)
 {
-    (void)state;
     remove(path);
     return rmdir(directory);
 }
@@ -78,7 +76,6 @@ static void check_round_trip(const tulle_topology_t *topology)
 
 static void test_save_random_placement_loads_back_equal(void **state)
 {
-    (void)state;
     for (uint64_t seed = 1; seed <= 500; seed++) {
         uint64_t random = seed;
         tulle_topology_t *topology = trees_random_topology(&random);
@@ -91,7 +88,6 @@ static void test_save_random_placement_loads_back_equal(void **state)
 static void test_save_regular_placement_loads_back_equal(void **state)
 {
     static const char *const texts[] = {"1", "2x4", "4,4,2:cyclic", "(3,1),(2x2)", "2x(2,1):cyclic", "1x1x1x1x1x1x2"};
-    (void)state;
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         tulle_topology_t *topology = NULL;
         assert_int_equal(tulle_topology_parse(texts[i], 0, &topology), TULLE_OK);
@@ -105,7 +101,6 @@ static void test_save_in_comma_locale_loads_back_equal(void **state)
 {
     uint64_t random = 7;
     tulle_topology_t *topology = NULL;
-    (void)state;
     if (setlocale(LC_ALL, "de_DE.UTF-8") == NULL && setlocale(LC_ALL, "fr_FR.UTF-8") == NULL)
         skip();
     topology = trees_random_topology(&random);
@@ -120,7 +115,6 @@ static void test_load_every_feature_of_the_format(void **state)
 {
     tulle_topology_t *topology = NULL;
     tulle_link_t link;
-    (void)state;
     write_text("# a comment before the first line\n\n"
                "tulle-topology 1  # trailing\r\n"
                "\tshape  (2,1),3 \r\n"
@@ -147,7 +141,6 @@ static void test_load_every_feature_of_the_format(void **state)
 static void test_load_star_fits_the_job(void **state)
 {
     tulle_topology_t *topology = NULL;
-    (void)state;
     write_text("tulle-topology 1\nshape *x2:cyclic\n");
     topology = load(6);
     assert_string_equal(tulle_topology_text(topology), "3x2:cyclic");
@@ -207,7 +200,6 @@ static const refusal_t refusals[] = {
 
 static void test_load_malformed_file_names_the_line(void **state)
 {
-    (void)state;
     for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++) {
         tulle_topology_t *topology = NULL;
         tulle_status_t st = TULLE_OK;
@@ -226,7 +218,6 @@ static void test_load_unusable_path_is_a_file_error(void **state)
     char missing[160];
     tulle_topology_t *topology = NULL;
     FILE *file = NULL;
-    (void)state;
     snprintf(missing, sizeof missing, "%s/absent.topo", directory);
     assert_int_equal(tulle_topology_load(missing, 0, &topology), TULLE_ERR_FILE);
     assert_non_null(strstr(tulle_last_error()->text, "absent.topo"));
@@ -245,7 +236,6 @@ static void test_save_unusable_path_leaves_nothing_behind(void **state)
 {
     char missing[160];
     tulle_topology_t *topology = NULL;
-    (void)state;
     assert_int_equal(tulle_topology_parse("2x3", 0, &topology), TULLE_OK);
     remove(path);
     snprintf(missing, sizeof missing, "%s/absent/machine.topo", directory);
@@ -273,7 +263,6 @@ static void test_load_machines_of_the_library(void **state)
         {"dgx-h100", 32, "4x8"},   {"dgx-a100", 8, "8"},          {"summit", 24, "4x2x3"},
         {"frontier", 16, "2x4x2"}, {"perlmutter-gpu", 12, "3x4"}, {"cluster-25gbe", 64, "4x2x8"},
     };
-    (void)state;
     for (size_t i = 0; i < sizeof machines / sizeof *machines; i++) {
         char file[512];
         tulle_topology_t *topology = NULL;
@@ -291,7 +280,6 @@ static void test_load_long_lines_of_many_ranks(void **state)
     enum { NUM_RANKS = 100000 };
     FILE *file = fopen(path, "w");
     tulle_topology_t *topology = NULL;
-    (void)state;
     assert_non_null(file);
     fprintf(file, HEAD "shape 10000x10\nranks");
     for (int slot = 0; slot < NUM_RANKS; slot++)
@@ -312,7 +300,6 @@ static void test_failing_allocation_leaks_nothing(void **state)
     int64_t live = tli_alloc_live();
     int64_t k = 0;
     tulle_status_t st = TULLE_ERR_NOMEM;
-    (void)state;
     while (st != TULLE_OK) {
         tulle_topology_t *again = NULL;
         tli_alloc_fail_at(++k);

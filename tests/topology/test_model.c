@@ -69,7 +69,6 @@ static void check_crossings(const tulle_topology_t *topology, const int *group_o
 
 static void test_from_groups_random_numbers_match_reference(void **state)
 {
-    (void)state;
     for (uint64_t seed = 1; seed <= 300; seed++) {
         uint64_t random = seed;
         int group_of[NUM_LEVELS * NUM_RANKS];
@@ -87,7 +86,6 @@ static void test_rank_level_every_rank_is_its_own_group(void **state)
 {
     tulle_topology_t *topology = parse("2x3:cyclic");
     const tli_level_t *ranks = &topology->levels[1];
-    (void)state;
     assert_int_equal(ranks->num_groups, 6);
     for (int rank = 0; rank < 6; rank++) {
         assert_int_equal(ranks->group_of[rank], rank);
@@ -105,7 +103,6 @@ static void test_from_groups_bad_arguments_are_refused(void **state)
     static const char *const long_names[1] = {"a-name-of-32-characters---------"};
     static const char *const empty_names[1] = {""};
     tulle_topology_t *topology = NULL;
-    (void)state;
     assert_int_equal(tli_topology_from_groups(0, 1, groups, NULL, &topology), TULLE_ERR_ARG);
     assert_int_equal(tli_topology_from_groups(2, 0, groups, NULL, &topology), TULLE_ERR_ARG);
     assert_int_equal(tli_topology_from_groups(2, TULLE_TOPOLOGY_MAX_LEVELS, groups, NULL, &topology), TULLE_ERR_ARG);
@@ -121,7 +118,6 @@ static void test_from_groups_most_levels_have_names_and_links(void **state)
     static const char *const expected[TULLE_TOPOLOGY_MAX_LEVELS] = {"node",    "domain",  "domain2", "domain3",
                                                                     "domain4", "domain5", "domain6", "rank"};
     tulle_topology_t *topology = NULL;
-    (void)state;
     assert_int_equal(tli_topology_from_groups(1, TULLE_TOPOLOGY_MAX_LEVELS - 1, groups, NULL, &topology), TULLE_OK);
     for (int l = 0; l < TULLE_TOPOLOGY_MAX_LEVELS; l++) {
         tulle_link_t link;
@@ -137,7 +133,6 @@ static void test_queries_out_of_range_give_nothing(void **state)
 {
     tulle_topology_t *topology = parse("2x2");
     tulle_link_t link = {1, 1, 1};
-    (void)state;
     assert_int_equal(tulle_topology_num_ranks(NULL), 0);
     assert_int_equal(tulle_topology_num_levels(NULL), 0);
     assert_int_equal(tulle_topology_num_groups(NULL, 0), 0);
@@ -171,7 +166,6 @@ static void test_set_link_impossible_values_are_refused(void **state)
     tulle_topology_t *topology = parse("2x2");
     tulle_link_t before;
     tulle_link_t after;
-    (void)state;
     assert_int_equal(tulle_topology_get_link(topology, 1, &before), TULLE_OK);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_int_equal(tulle_topology_set_link(topology, 1, &bad[i]), TULLE_ERR_ARG);
@@ -183,7 +177,6 @@ static void test_set_link_impossible_values_are_refused(void **state)
 
 static void test_dup_is_equal_and_independent(void **state)
 {
-    (void)state;
     for (uint64_t seed = 1; seed <= 100; seed++) {
         uint64_t random = seed;
         tulle_topology_t *topology = trees_random_topology(&random);
@@ -215,7 +208,6 @@ static void check_same(const char *a, const char *b, int is_same)
 
 static void test_hash_and_equal_see_tree_and_placement(void **state)
 {
-    (void)state;
     check_same("2x4", "4,4", 1);
     check_same("2x4", "2x4:cyclic", 0);
     check_same("2x4", "4x2", 0);
@@ -231,7 +223,6 @@ static void test_hash_and_equal_see_links_and_not_names(void **state)
     tulle_topology_t *a = parse("2x4");
     tulle_topology_t *b = parse("2x4");
     tulle_link_t link = {0.0, 1e9, 1};
-    (void)state;
     assert_int_equal(tli_topology_set_name(b, 0, "island"), TULLE_OK);
     assert_true(tli_topology_equal(a, b) && tli_topology_hash(a) == tli_topology_hash(b));
     assert_int_equal(tulle_topology_set_link(a, 1, &link), TULLE_OK);
@@ -267,7 +258,6 @@ static void test_from_discovery_made_up_machines(void **state)
         {{0, 0, 0, 3, 3, 3, 0, 0, 0, 1, 1, 1}, "2x3"},
         {{0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 0, 1}, "1x2x3:custom"},
     };
-    (void)state;
     for (size_t i = 0; i < sizeof findings / sizeof *findings; i++) {
         tulle_topology_t *topology = NULL;
         assert_int_equal(tli_topology_from_discovery(6, findings[i].node_domain, &topology), TULLE_OK);
@@ -282,7 +272,6 @@ static void test_build_failing_allocation_leaks_nothing(void **state)
     int64_t live = tli_alloc_live();
     int64_t k = 0;
     tulle_status_t st = TULLE_ERR_NOMEM;
-    (void)state;
     while (st != TULLE_OK) {
         tulle_topology_t *topology = NULL;
         tulle_topology_t *copy = NULL;

@@ -35,7 +35,6 @@ static void check_printed(const char *text, const char *expected)
 
 static void test_print_shows_levels_and_nodes(void **state)
 {
-    (void)state;
     check_printed("(2,1),2:cyclic",
                   "topology (2,1),2:cyclic\n"
                   "level               groups  ranks in each      latency        bandwidth   links out of each\n"
@@ -58,7 +57,6 @@ static void test_print_refusing_stream_is_a_file_error(void **state)
 {
     tulle_topology_t *topology = parse("2x2");
     FILE *full = fopen("/dev/full", "w");
-    (void)state;
     if (full != NULL) {
         assert_int_equal(tulle_topology_print(topology, full), TULLE_ERR_FILE);
         fclose(full);
@@ -75,7 +73,6 @@ static void test_print_failing_allocation_leaks_nothing(void **state)
     int64_t live = tli_alloc_live();
     int64_t k = 0;
     tulle_status_t st = TULLE_ERR_NOMEM;
-    (void)state;
     assert_non_null(out);
     while (st != TULLE_OK) {
         tli_alloc_fail_at(++k);

@@ -57,7 +57,6 @@ static void check_groups(const tulle_topology_t *topology, const meaning_t *mean
 
 static void test_parse_valid_text_gives_its_tree(void **state)
 {
-    (void)state;
     for (size_t i = 0; i < sizeof meanings / sizeof *meanings; i++) {
         tulle_topology_t *topology = NULL;
         int num_ranks = (int)strlen(meanings[i].groups[0]);
@@ -126,7 +125,6 @@ static const refusal_t refusals[] = {
 
 static void test_parse_malformed_text_names_the_place(void **state)
 {
-    (void)state;
     for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++) {
         tulle_topology_t *topology = NULL;
         tulle_status_t st = tulle_topology_parse(refusals[i].text, refusals[i].num_ranks, &topology);
@@ -151,7 +149,6 @@ static void check_star(const char *text, int num_ranks, const char *expected)
 
 static void test_parse_star_fills_the_job(void **state)
 {
-    (void)state;
     check_star("*x8", 8, "8");
     check_star("*x8", 24, "3x8");
     check_star("*x2x3", 18, "3x2x3");
@@ -192,7 +189,6 @@ static void test_text_of_every_short_text_is_shortest(void **state)
     char text[8] = "";
     int num_valid = 0;
     int num_texts = 0;
-    (void)state;
     for (int length = 1, combinations = 6; length <= 7; length++, combinations *= 6) {
         for (int i = 0; i < combinations; i++) {
             tulle_topology_t *topology = NULL;
@@ -212,7 +208,6 @@ static void test_text_of_every_short_text_is_shortest(void **state)
 
 static void test_text_of_random_text_reads_back_equal(void **state)
 {
-    (void)state;
     for (uint64_t seed = 1; seed <= 3000; seed++) {
         uint64_t random = seed;
         char text[1024];
@@ -226,7 +221,6 @@ static void test_text_of_random_text_reads_back_equal(void **state)
 
 static void test_text_of_random_tree_reads_back_equal(void **state)
 {
-    (void)state;
     for (uint64_t seed = 1; seed <= 3000; seed++) {
         uint64_t random = seed;
         tulle_topology_t *anywhere = trees_random_topology(&random);
@@ -246,7 +240,6 @@ static void test_text_of_irregular_placement_is_custom(void **state)
 {
     static const int nodes[6] = {0, 1, 1, 0, 0, 1};
     tulle_topology_t *topology = NULL;
-    (void)state;
     assert_int_equal(tli_topology_from_groups(6, 1, nodes, NULL, &topology), TULLE_OK);
     assert_string_equal(tulle_topology_text(topology), "2x3:custom");
     tulle_topology_destroy(&topology);
@@ -256,7 +249,6 @@ static void test_text_of_irregular_placement_is_custom(void **state)
 static void test_parse_random_symbols_is_safe(void **state)
 {
     static const char symbols[] = "123450x,()*: blockcyclic\xc3\n";
-    (void)state;
     for (uint64_t seed = 1; seed <= 100000; seed++) {
         uint64_t random = seed;
         char text[24];
@@ -278,7 +270,6 @@ static void test_parse_failing_allocation_leaks_nothing(void **state)
     int64_t live = tli_alloc_live();
     tulle_status_t st = TULLE_ERR_NOMEM;
     int64_t k = 0;
-    (void)state;
     while (st != TULLE_OK) {
         tli_alloc_fail_at(++k);
         st = tulle_topology_parse(text, 0, &topology);
@@ -292,7 +283,6 @@ static void test_parse_failing_allocation_leaks_nothing(void **state)
 
 static void test_parse_large_machine_is_linear(void **state)
 {
-    (void)state;
     for (int i = 0; i < 3; i++) {
         static const char *const texts[] = {"1048576x1", "16384x8x8:cyclic", "524288,524288x1:cyclic"};
         tulle_topology_t *topology = parse(texts[i]);

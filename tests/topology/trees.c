@@ -37,7 +37,7 @@ static void append(text_buffer_t *buffer, const char *piece)
 
 static void append_count(uint64_t *state, text_buffer_t *buffer)
 {
-    char digits[8];
+    char digits[16];
     snprintf(digits, sizeof digits, "%d", 1 + trees_random(state, 3));
     append(buffer, digits);
 }
@@ -83,7 +83,8 @@ static void append_list(uint64_t *state, text_buffer_t *buffer, int depth)
 void trees_random_text(uint64_t *state, char *text, size_t size)
 {
     static const char *const suffixes[] = {"", ":block", ":cyclic"};
-    text_buffer_t buffer = {text, size, 0};
+    text_buffer_t buffer = {NULL, size, 0};
+    buffer.text = text;
     append_list(state, &buffer, trees_random(state, 4));
     append(&buffer, suffixes[trees_random(state, 3)]);
 }

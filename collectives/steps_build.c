@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Steps under construction: adding to lists that were allocated for the most there can be. */
+#include "collectives/steps_build.h"
+
+int64_t tli_add_area(tli_steps_builder_t *b, tli_area_kind_t kind, int64_t rows, int64_t wire)
+{
+    b->steps.areas[b->steps.num_areas] = (tli_area_t){kind, rows, wire};
+    return b->steps.num_areas++;
+}
+
+tli_task_t *tli_add_task(tli_steps_builder_t *b, int64_t num_inputs)
+{
+    tli_task_t *task = &b->steps.tasks[b->steps.num_tasks++];
+    *task = (tli_task_t){num_inputs, b->num_operations, 0, b->num_sends, 0, b->num_releases, 0};
+    return task;
+}
+
+tli_operation_t *tli_add_operation(tli_steps_builder_t *b, tli_task_t *task, int64_t target, int64_t source,
+                                   int64_t num_rows)
+{
+    tli_operation_t *operation = &b->steps.operations[b->num_operations++];
+    *operation = (tli_operation_t){.target = target, .source = source, .num_rows = num_rows};
+    task->num_operations++;
+    return operation;
+}
+
+void tli_add_send(tli_steps_builder_t *b, tli_task_t *task, int64_t wire)
+{
+    b->steps.sends[b->num_sends++] = wire;
+    task->num_sends++;
+}
+
+void tli_add_release(tli_steps_builder_t *b, tli_task_t *task, int64_t wire)
+{
+    b->steps.releases[b->num_releases++] = wire;
+    task->num_releases++;
+}

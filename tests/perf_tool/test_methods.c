@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Every method moves the right rows, and a method that does not is found out. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <tulle/mpi.h>
+
+#include "perf/case.h"
+#include "perf/measure.h"
+#include "perf/methods.h"
+#include "tests/perf_tool/harness.h"
+
+/* What a case is made from. */
+typedef struct world {
+    perf_input_t input;
+    perf_halo_t halo;
+    tulle_comm_t *comm;
+    tulle_plan_t *plan;
+} world_t;
+
+static void make_world(int64_t rows, tulle_ghost_order_t order, world_t *world)
+{
+    tulle_pattern_t *pattern = NULL;
+    tulle_plan_options_t options = TULLE_PLAN_OPTIONS_INIT;
+    options.ghost_order = order;
+    memset(world, 0, sizeof *world);
+    assert_int_equal(perf_input_make_random(harness_comm, rows, 5, 3, &world->input), TULLE_OK);
+    assert_int_equal(perf_halo_create(harness_comm, &world->input, &world->halo), TULLE_OK);
+    assert_int_equal(tulle_comm_create(harness_comm, NULL, &world->comm), TULLE_OK);
+    tulle_layout_t block = TULLE_LAYOUT_BLOCK(world->input.num_rows);
+    assert_int_equal(tulle_pattern_create_from_csr(world->comm, &block, &block, world->input.row_ptr,
+                                                   world->input.col_idx, &pattern),
+                     TULLE_OK);
+    assert_int_equal(tulle_plan_create(world->comm, pattern, &options, &world->plan), TULLE_OK);
+    tulle_pattern_destroy(&pattern);
+}
+
+static void free_world(world_t *world)
+{
+    tulle_plan_destroy(&world->plan);
+    tulle_comm_destroy(&world->comm);
+    perf_halo_release(&world->halo);
+    perf_input_release(&world->input);
+}
+
+static void check_results(const perf_result_t *results, int num_results, int64_t iterations)
+{
+    for (int i = 0; i < num_results; i++) {
+        const perf_result_t *result = &results[i];
+        assert_int_equal(result->wrong, 0);
+        assert_int_equal(result->iterations, iterations);
+        assert_int_equal(result->skip.reason[0], '\0');
+        assert_true(result->min_us <= result->median_us && result->median_us <= result->p99_us);
+    }
+}
+
+static void measure_case(const world_t *world, const perf_case_options_t *options)
+{
+    perf_case_t one;
+    perf_measure_options_t how = {PERF_METHOD_ALL, 1, 3, NULL};
+    perf_result_t results[PERF_NUM_METHODS];
+    int num_results = 0;
+    assert_int_equal(perf_case_create(&world->halo, world->plan, options, &one), TULLE_OK);
+    assert_int_equal(perf_measure(&one, &how, results, &num_results), TULLE_OK);
+    assert_int_equal(num_results, PERF_NUM_METHODS);
+    check_results(results, num_results, how.iterations);
+    perf_case_release(&one);
+}
+
+static void test_methods_gather_and_scatter_right_rows(void **state)
+{
+    for (int64_t rows = 0; rows <= 200; rows = 4 * rows + 3)
+        for (int order = TULLE_GHOST_ORDER_CALLER; order <= TULLE_GHOST_ORDER_PLAN; order++) {
+            world_t world;
+            make_world(rows, (tulle_ghost_order_t)order, &world);
+            for (int op = TULLE_OP_SUM; op <= TULLE_OP_PROD; op++) {
+                perf_case_options_t scatter = {TULLE_SCATTER, TULLE_F16, (tulle_op_t)op, 3, INT64_MAX};
+                measure_case(&world, &scatter);
+            }
+            perf_case_options_t gather = {TULLE_GATHER, TULLE_C128, TULLE_OP_SUM, 2, INT64_MAX};
+            measure_case(&world, &gather);
+            free_world(&world);
+        }
+}
+
+static void test_methods_naive_is_skipped_with_a_reason(void **state)
+{
+    static const struct {
+        perf_case_options_t options;
+        const char *reason;
+    } skipped[] = {{{TULLE_GATHER, TULLE_F32, TULLE_OP_SUM, 4, 15}, "--naive-limit-mb"},
+                   {{TULLE_SCATTER, TULLE_F32, TULLE_OP_REPLACE, 4, INT64_MAX}, "replacing"}};
+    world_t world;
+    make_world(100, TULLE_GHOST_ORDER_CALLER, &world);
+    for (size_t i = 0; i < sizeof skipped / sizeof skipped[0]; i++) {
+        perf_case_t one;
+        perf_skip_t skip;
+        assert_int_equal(perf_case_create(&world.halo, world.plan, &skipped[i].options, &one), TULLE_OK);
+        assert_int_equal(perf_method_admit(&perf_method_naive, &one, &skip), TULLE_OK);
+        assert_non_null(strstr(skip.reason, skipped[i].reason));
+        perf_case_release(&one);
+    }
+    free_world(&world);
+}
+
+/* Everything that an exchange can do wrong to a buffer, one scalar at a time. */
+static void test_case_counts_every_wrong_scalar(void **state)
+{
+    for (int direction = TULLE_GATHER; direction <= TULLE_SCATTER; direction++) {
+        perf_case_options_t options = {(tulle_direction_t)direction, TULLE_I32, TULLE_OP_SUM, 4, INT64_MAX};
+        perf_case_t one;
+        world_t world;
+        void *method = NULL;
+        int32_t ghost[100 * 4];
+        make_world(100, TULLE_GHOST_ORDER_CALLER, &world);
+        assert_int_equal(perf_case_create(&world.halo, world.plan, &options, &one), TULLE_OK);
+        assert_int_equal(perf_method_alltoallv.setup(&one, ghost, &method), TULLE_OK);
+        perf_case_prepare(&one, ghost, NULL);
+        if (world.halo.num_needed > 0)
+            assert_true(direction == TULLE_SCATTER || perf_case_count_wrong(&one, ghost, NULL) > 0);
+        assert_int_equal(perf_method_alltoallv.run(method), TULLE_OK);
+        assert_int_equal(perf_case_count_wrong(&one, ghost, NULL), 0);
+        for (int64_t i = 0; i < 4 * world.halo.num_needed; i++) {
+            ghost[i] ^= 1;
+            assert_int_equal(perf_case_count_wrong(&one, ghost, NULL), 1);
+            ghost[i] ^= 1;
+        }
+        for (int64_t i = 0; i < 4 * world.halo.num_owned; i++) {
+            ((int32_t *)one.owned)[i] ^= 1;
+            assert_int_equal(perf_case_count_wrong(&one, ghost, NULL), 1);
+            ((int32_t *)one.owned)[i] ^= 1;
+        }
+        perf_method_alltoallv.teardown(method);
+        perf_case_release(&one);
+        free_world(&world);
+    }
+}
+
+static void test_case_reset_undoes_a_scatter(void **state)
+{
+    perf_case_options_t options = {TULLE_SCATTER, TULLE_F64, TULLE_OP_SUM, 4, INT64_MAX};
+    perf_case_t one;
+    world_t world;
+    void *method = NULL;
+    double ghost[100 * 4];
+    make_world(100, TULLE_GHOST_ORDER_CALLER, &world);
+    assert_int_equal(perf_case_create(&world.halo, world.plan, &options, &one), TULLE_OK);
+    assert_int_equal(perf_method_neighbor.setup(&one, ghost, &method), TULLE_OK);
+    perf_case_prepare(&one, ghost, NULL);
+    for (int i = 0; i < 3; i++) {
+        perf_case_reset(&one);
+        assert_int_equal(perf_method_neighbor.run(method), TULLE_OK);
+        assert_int_equal(perf_case_count_wrong(&one, ghost, NULL), 0);
+    }
+    perf_method_neighbor.teardown(method);
+    perf_case_release(&one);
+    free_world(&world);
+}
+
+static void test_case_refuses_the_plan_of_another_matrix(void **state)
+{
+    perf_case_options_t options = {TULLE_GATHER, TULLE_F32, TULLE_OP_SUM, 4, INT64_MAX};
+    perf_case_t one;
+    world_t world;
+    world_t other;
+    make_world(100, TULLE_GHOST_ORDER_CALLER, &world);
+    make_world(90, TULLE_GHOST_ORDER_CALLER, &other);
+    tulle_status_t st = perf_case_create(&world.halo, other.plan, &options, &one);
+    assert_true(st == TULLE_ERR_MISMATCH || st == TULLE_ERR_REMOTE);
+    free_world(&other);
+    free_world(&world);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_methods_gather_and_scatter_right_rows),
+        cmocka_unit_test(test_methods_naive_is_skipped_with_a_reason),
+        cmocka_unit_test(test_case_counts_every_wrong_scalar),
+        cmocka_unit_test(test_case_reset_undoes_a_scatter),
+        cmocka_unit_test(test_case_refuses_the_plan_of_another_matrix),
+    };
+    harness_init(&argc, &argv);
+    return harness_finish(cmocka_run_group_tests(tests, NULL, NULL));
+}
