@@ -396,6 +396,7 @@ void tulle_exchange_destroy(tulle_exchange_t **exchange)
 {
     tulle_exchange_t *x = exchange != NULL ? *exchange : NULL;
     if (x != NULL) {
+        tli_exchange_land(x);
         for (int t = 0; t < tli_num_transports; t++)
             tli_transports[t]->close(x->channels[t]);
         if (!x->is_cached)

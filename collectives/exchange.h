@@ -13,13 +13,15 @@ typedef enum tli_phase {
     TLI_PHASE_IDLE,    /* may be started */
     TLI_PHASE_PENDING, /* started, but peers still read what the last round left in the staging areas */
     TLI_PHASE_RUNNING,
-    TLI_PHASE_FAILED /* can only be destroyed */
+    TLI_PHASE_COMPLETE, /* all done, not yet waited for */
+    TLI_PHASE_FAILED    /* can only be destroyed */
 } tli_phase_t;
 
 struct tulle_exchange {
     tulle_plan_t *plan; /* one reference, none when the plan caches the exchange */
     int is_cached;
-    tulle_exchange_t *next; /* in the plan's cache */
+    tulle_exchange_t *next;           /* in the plan's cache */
+    tulle_exchange_t *before, *after; /* among those in flight on the communicator */
     tulle_direction_t direction;
     tulle_op_t op;
     int64_t timeout_ms;
@@ -29,7 +31,7 @@ struct tulle_exchange {
     tli_rows_t *areas; /* [num_fields][num_areas] */
     void *channels[TLI_MAX_TRANSPORTS];
     tli_phase_t phase;
-    tulle_status_t failure;     /* of a failed exchange */
+    tulle_error_t failure;      /* of a failed exchange */
     int64_t *missing;           /* [num_tasks] arrivals that the task still waits for, in this round */
     int64_t num_unfinished;     /* tasks not yet run in this round */
     int64_t num_unarrived;      /* receiving wires */
@@ -45,6 +47,9 @@ tulle_status_t tli_exchange_create_cached(tulle_status_t local, tulle_plan_t *pl
 
 /** Point an idle cached exchange at other buffers. Local. */
 void tli_exchange_set_buffers(tulle_exchange_t *exchange, void *owned, void *ghost);
+
+/** Take an exchange out of those in flight, if it is among them. */
+void tli_exchange_land(tulle_exchange_t *exchange);
 
 /** Check one field of a plan. @param[in,out] field strides of 0 are resolved */
 tulle_status_t tli_field_check(const tulle_plan_t *plan, tulle_direction_t direction, tulle_op_t op, int index,

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Running an exchange: an arrival runs the tasks that waited for it alone. Nothing here allocates, locks or logs. */
+ * Running an exchange: an arrival runs the tasks that waited for it alone. Nothing here allocates, locks or logs.
+ *
+ * Others may wait for rows that this rank passes on in an exchange that it is not waiting for itself. So test and wait
+ * advance every exchange in flight, and ranks may wait for several in different orders. */
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
@@ -113,8 +116,13 @@ static tulle_status_t drain(tulle_exchange_t *x)
     return st;
 }
 
-/* One pass over what is outstanding. */
-static tulle_status_t advance(tulle_exchange_t *x, int *num_arrived_out)
+static void fail(tulle_exchange_t *x)
+{
+    x->phase = TLI_PHASE_FAILED;
+    x->failure = *tulle_last_error();
+}
+
+static tulle_status_t advance_one(tulle_exchange_t *x, int *num_arrived_out)
 {
     tulle_status_t st = TULLE_OK;
     *num_arrived_out = 0;
@@ -123,13 +131,47 @@ static tulle_status_t advance(tulle_exchange_t *x, int *num_arrived_out)
     TLI_TRY(poll_transports(x, num_arrived_out));
     st = x->num_unarrived > 0 || x->num_unfinished > 0 ? TULLE_IN_PROGRESS : drain(x);
 done:
-    if (st == TULLE_OK)
-        x->phase = TLI_PHASE_IDLE;
-    if (st < 0) {
-        x->phase = TLI_PHASE_FAILED;
-        x->failure = st;
-    }
     return st;
+}
+
+/* One pass over all that is outstanding on the communicator. Returns the number of arrivals. */
+static int advance_all(const tulle_exchange_t *x)
+{
+    int num_arrived = 0;
+    for (tulle_exchange_t *y = x->plan->comm->in_flight; y != NULL; y = y->after) {
+        int arrived_here = 0;
+        tulle_status_t st = TULLE_IN_PROGRESS;
+        if (y->phase == TLI_PHASE_PENDING || y->phase == TLI_PHASE_RUNNING)
+            st = advance_one(y, &arrived_here);
+        num_arrived += arrived_here;
+        if (st == TULLE_OK)
+            y->phase = TLI_PHASE_COMPLETE;
+        else if (st < 0)
+            fail(y);
+    }
+    return num_arrived;
+}
+
+static void take_off(tulle_exchange_t *x)
+{
+    tulle_comm_t *comm = x->plan->comm;
+    x->before = NULL;
+    x->after = comm->in_flight;
+    if (x->after != NULL)
+        x->after->before = x;
+    comm->in_flight = x;
+}
+
+void tli_exchange_land(tulle_exchange_t *x)
+{
+    tulle_comm_t *comm = x->plan->comm;
+    if (comm->in_flight == x)
+        comm->in_flight = x->after;
+    if (x->before != NULL)
+        x->before->after = x->after;
+    if (x->after != NULL)
+        x->after->before = x->before;
+    x->before = x->after = NULL;
 }
 
 static tulle_status_t check_started(const tulle_exchange_t *x, const char *call)
@@ -138,17 +180,30 @@ static tulle_status_t check_started(const tulle_exchange_t *x, const char *call)
     TLI_REQUIRE(x != NULL, TULLE_ERR_ARG, "the exchange is NULL: was it created, or already destroyed?");
     TLI_REQUIRE(x->phase != TLI_PHASE_IDLE, TULLE_ERR_STATE, "%s without start: call tulle_exchange_start() first",
                 call);
-    TLI_REQUIRE(x->phase != TLI_PHASE_FAILED, x->failure, "%s on an exchange that failed: it can only be destroyed",
-                call);
 done:
     return st;
+}
+
+/* What test and wait return, and what becomes of the exchange. */
+static tulle_status_t conclude(tulle_exchange_t *x)
+{
+    if (x->phase == TLI_PHASE_PENDING || x->phase == TLI_PHASE_RUNNING)
+        return TULLE_IN_PROGRESS;
+    tli_exchange_land(x);
+    if (x->phase == TLI_PHASE_FAILED) {
+        tli_fault_set(&x->failure);
+        return x->failure.status;
+    }
+    x->phase = TLI_PHASE_IDLE;
+    return TULLE_OK;
 }
 
 tulle_status_t tulle_exchange_start(tulle_exchange_t *x, void *stream)
 {
     tulle_status_t st = TULLE_OK;
     TLI_REQUIRE(x != NULL, TULLE_ERR_ARG, "the exchange is NULL: was it created, or already destroyed?");
-    TLI_REQUIRE(x->phase != TLI_PHASE_FAILED, x->failure, "start on an exchange that failed: it can only be destroyed");
+    TLI_REQUIRE(x->phase != TLI_PHASE_FAILED, x->failure.status,
+                "start on an exchange that failed, it can only be destroyed: %.150s", x->failure.text);
     TLI_REQUIRE(x->phase == TLI_PHASE_IDLE, TULLE_ERR_STATE, "started twice: call tulle_exchange_wait() in between");
     TLI_REQUIRE(stream == NULL, TULLE_ERR_UNSUPPORTED, "a stream was given but this build knows host memory only");
     for (int64_t task = 0; task < x->steps.num_tasks; task++)
@@ -158,23 +213,23 @@ tulle_status_t tulle_exchange_start(tulle_exchange_t *x, void *stream)
     x->num_unfinished = x->steps.num_tasks;
     x->num_unarrived = x->steps.num_receives;
     x->phase = TLI_PHASE_PENDING;
+    take_off(x);
     st = try_begin(x);
-    if (st == TULLE_IN_PROGRESS)
+    if (st < 0)
+        fail(x);
+    else
         st = TULLE_OK;
-    if (st != TULLE_OK) {
-        x->phase = TLI_PHASE_FAILED;
-        x->failure = st;
-    }
 done:
     return st;
 }
 
 tulle_status_t tulle_exchange_test(tulle_exchange_t *x)
 {
-    int num_arrived = 0;
     tulle_status_t st = check_started(x, "test");
-    if (st == TULLE_OK)
-        st = advance(x, &num_arrived);
+    if (st == TULLE_OK) {
+        advance_all(x);
+        st = conclude(x);
+    }
     return st;
 }
 
@@ -186,14 +241,12 @@ static double now_ms(void)
 }
 
 /* Who is waited for: the first message that has not come. */
-static tulle_status_t time_out(tulle_exchange_t *x)
+static tulle_status_t describe_wait(const tulle_exchange_t *x)
 {
     const tli_steps_t *steps = &x->steps;
     const tulle_topology_t *topology = x->plan->comm->topology;
     int me = x->plan->comm->rank;
     int64_t wire = 0;
-    x->phase = TLI_PHASE_FAILED;
-    x->failure = TULLE_ERR_TIMEOUT;
     while (wire < steps->num_receives && x->has_arrived[wire])
         wire++;
     if (wire == steps->num_receives)
@@ -209,6 +262,13 @@ static tulle_status_t time_out(tulle_exchange_t *x)
         (long long)(steps->num_receives - x->num_unarrived), (long long)steps->num_receives);
 }
 
+static tulle_status_t time_out(tulle_exchange_t *x)
+{
+    describe_wait(x);
+    fail(x);
+    return conclude(x);
+}
+
 tulle_status_t tulle_exchange_wait(tulle_exchange_t *x)
 {
     tulle_status_t st = check_started(x, "wait");
@@ -217,9 +277,8 @@ tulle_status_t tulle_exchange_wait(tulle_exchange_t *x)
     if (st == TULLE_OK)
         st = TULLE_IN_PROGRESS;
     while (st == TULLE_IN_PROGRESS) {
-        int num_arrived = 0;
-        st = advance(x, &num_arrived);
-        num_idle = num_arrived > 0 ? 0 : num_idle + 1;
+        num_idle = advance_all(x) > 0 ? 0 : num_idle + 1;
+        st = conclude(x);
         if (st == TULLE_IN_PROGRESS && num_idle > POLLS_BEFORE_YIELD)
             sched_yield();
         if (st == TULLE_IN_PROGRESS && x->timeout_ms > 0 && num_idle % POLLS_BEFORE_CLOCK == 1) {

@@ -24,6 +24,7 @@ struct tulle_comm {
     int next_tag; /* first tag free for an exchange */
     int max_tag;
     int references;
+    struct tulle_exchange *in_flight; /* started and not yet waited for: waiting for one advances all */
     tli_arena_t arena;
 };
 

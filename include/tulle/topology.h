@@ -51,7 +51,7 @@ TULLE_API tulle_status_t tulle_topology_load(const char *path, int num_ranks, tu
  * Write a topology file that tulle_topology_load() reads back to an equal topology.
  * @param[in] topology borrowed
  * @param[in] path     file to write; replaced if it exists
- * @retval TULLE_ERR_FILE cannot be written; TULLE_ERR_ARG a pointer is NULL
+ * @retval TULLE_ERR_FILE cannot be written; TULLE_ERR_ARG a pointer is NULL; TULLE_ERR_NOMEM
  * @collective no: call it on one rank   @threads any   @cost O(ranks x levels)
  */
 TULLE_API tulle_status_t tulle_topology_save(const tulle_topology_t *topology, const char *path);
@@ -60,7 +60,7 @@ TULLE_API tulle_status_t tulle_topology_save(const tulle_topology_t *topology, c
  * Print a topology for people: one line per level with its links, then the ranks of each node.
  * @param[in] topology borrowed
  * @param[in] out      stream to write to
- * @retval TULLE_ERR_ARG a pointer is NULL; TULLE_ERR_FILE the stream refused
+ * @retval TULLE_ERR_ARG a pointer is NULL; TULLE_ERR_FILE the stream refused; TULLE_ERR_NOMEM
  * @collective no   @threads any   @cost O(ranks x levels)
  */
 TULLE_API tulle_status_t tulle_topology_print(const tulle_topology_t *topology, FILE *out);

@@ -254,6 +254,25 @@ static void test_read_damage_is_reported_as_damage(void **state)
     assert_refused(world_write("damaged", bytes, length), FILE_, "cannot decompress");
 }
 
+/* All entries are there when the damage shows: behind them come comments, more than one block of the reader. */
+static void test_read_damage_behind_the_last_entry_is_refused(void **state)
+{
+    static const packing_t packings[] = {PACKING_GZIP, PACKING_XZ, PACKING_BZIP2};
+    static char text[200000];
+    static char bytes[sizeof text];
+    size_t used = sizeof small_text - 1;
+    memcpy(text, small_text, used);
+    for (size_t line = 0; used + 16 < sizeof text; line++)
+        used += (size_t)sprintf(text + used, "%% %zu\n", line);
+    for (int p = 0; p < 3; p++) {
+        world_write_packed("whole", packings[p], text, used);
+        size_t length = world_read("whole", bytes, sizeof bytes);
+        if (world_rank() == 0)
+            bytes[length - 8] ^= 1; /* gzip's checksum; the other formats check their ends too */
+        assert_refused(world_write("damaged", bytes, length), FILE_, "cannot decompress");
+    }
+}
+
 static unsigned next(unsigned *state)
 {
     *state = *state * 1103515245u + 12345u;
@@ -293,6 +312,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_read_cut_packed_file_is_refused),
         cmocka_unit_test(test_read_flipped_bits_never_give_another_matrix),
         cmocka_unit_test(test_read_damage_is_reported_as_damage),
+        cmocka_unit_test(test_read_damage_behind_the_last_entry_is_refused),
         cmocka_unit_test(test_read_mutated_text_is_refused_or_well_formed),
     };
     world_init(&argc, &argv);
