@@ -94,7 +94,7 @@ static perf_volume_t count_by_definition(const needs_t *needs, int64_t num_rows,
 
 static void check_volumes(const perf_halo_t *halo, const needs_t *needs)
 {
-    for (int ranks_per_node = 1; ranks_per_node <= 4; ranks_per_node++)
+    for (int ranks_per_node = 1; ranks_per_node <= 3; ranks_per_node++)
         for (int is_cyclic = 0; is_cyclic < 2; is_cyclic++) {
             int node_of[MAX_RANKS];
             int num_nodes = (harness_size + ranks_per_node - 1) / ranks_per_node;
@@ -125,9 +125,9 @@ static void check_input(perf_input_t *input)
 
 static void test_halo_random_matrices_match_table(void **state)
 {
-    static const int64_t rows[] = {0, 1, 2, 3, 17, 100, MAX_ROWS};
+    static const int64_t rows[] = {0, 3, 17, MAX_ROWS};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
-        for (int64_t nnz = 0; nnz <= 6; nnz += 3) {
+        for (int64_t nnz = 0; nnz <= 5; nnz += 5) {
             perf_input_t input;
             assert_int_equal(perf_input_make_random(harness_comm, rows[i], nnz, (uint64_t)i, &input), TULLE_OK);
             check_input(&input);

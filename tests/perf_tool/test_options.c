@@ -18,7 +18,8 @@
 static tulle_status_t parse(const char *line, perf_options_t *options)
 {
     static char words[512]; /* options point into it */
-    char *argv[MAX_WORDS + 1] = {"tulle_perf"};
+    char name[] = "tulle_perf";
+    char *argv[MAX_WORDS + 1] = {name};
     int argc = 1;
     snprintf(words, sizeof words, "%s", line);
     for (char *word = strtok(words, " "); word != NULL && argc < MAX_WORDS; word = strtok(NULL, " "))
