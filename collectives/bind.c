@@ -297,7 +297,7 @@ static tulle_status_t bind_exchange(tulle_exchange_t *x)
         st = alloc_ends(x, &scratch, &ends);
     if (st == TULLE_OK)
         place_user_areas(x);
-    TLI_TRY(open_channels(x, st));
+    TLI_TRY(tli_agree(comm->mpi, open_channels(x, st)));
     num_tags = x->steps.num_tags > 0 ? x->steps.num_tags : 1;
     TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, &num_tags, 1, MPI_INT, MPI_MAX, comm->mpi));
     TLI_TRY(bind_channels(x, &ends, tli_comm_take_tags(comm, num_tags)));

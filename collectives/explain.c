@@ -42,7 +42,7 @@ tulle_status_t tli_explain_table(const tulle_plan_stats_t *stats, const tulle_to
         fprintf(out, "pays off against direct after %.0f exchanges, as predicted\n", stats->break_even_exchanges);
     else
         fprintf(out, "not predicted to be faster than direct\n");
-    TLI_REQUIRE(!ferror(out), TULLE_ERR_FILE, "the stream refused the table");
+    TLI_REQUIRE(fflush(out) == 0 && !ferror(out), TULLE_ERR_FILE, "the stream refused the table");
 done:
     return st;
 }

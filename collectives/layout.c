@@ -71,6 +71,17 @@ done:
     return st;
 }
 
+/* Rows in the blocks of the ranks before. Summed in halves of 31 bits: no sum wraps, and one beyond all ids stays there. */
+static int count_before(const tulle_comm_t *comm, int64_t following, int64_t *before_out)
+{
+    const int64_t mask = INT64_C(0x7fffffff);
+    int64_t mine[2] = {following & mask, following >> 31}, sums[2] = {0, 0};
+    int code = MPI_Exscan(mine, sums, 2, MPI_INT64_T, MPI_SUM, comm->mpi);
+    int64_t low = comm->rank > 0 ? sums[0] : 0, high = comm->rank > 0 ? sums[1] + (low >> 31) : 0;
+    *before_out = high > mask ? TLI_MAX_ID : (high << 31) + (low & mask);
+    return code;
+}
+
 tulle_status_t tli_layout_to_runs(tulle_comm_t *comm, tulle_status_t local, const tulle_layout_t *layout,
                                   const char *what, tli_arena_t *arena, tli_runs_t *runs_out)
 {
@@ -80,9 +91,7 @@ tulle_status_t tli_layout_to_runs(tulle_comm_t *comm, tulle_status_t local, cons
     int is_block = is_valid && (layout->ids == NULL && layout->num_rows >= 0) && layout->first != TULLE_LAYOUT_FOLLOW;
     int64_t following = is_valid && layout->ids == NULL && !is_block ? layout->num_rows : 0;
     int64_t before = 0;
-    int code = MPI_Exscan(&following, &before, 1, MPI_INT64_T, MPI_SUM, comm->mpi);
-    if (comm->rank == 0)
-        before = 0;
+    int code = count_before(comm, following, &before);
     if (st == TULLE_OK && code != MPI_SUCCESS)
         st = tli_fail_mpi(code, TLI_WHERE, "MPI_Exscan");
     if (st == TULLE_OK && layout->ids != NULL)

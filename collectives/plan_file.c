@@ -284,7 +284,10 @@ static tulle_status_t check_sum(load_t *load, const char *path)
 {
     tulle_status_t st = TULLE_OK;
     XXH3_state_t hash;
-    int64_t *chunk = NULL, checksum = 0, left = load->header[H_TOTAL] - H_WORDS - 1;
+    int64_t *chunk = NULL, checksum = 0, left = 0;
+    TLI_REQUIRE(load->header[H_TOTAL] > H_WORDS, TULLE_ERR_FILE, "%s is damaged: it claims to have %lld words", path,
+                (long long)load->header[H_TOTAL]);
+    left = load->header[H_TOTAL] - H_WORDS - 1;
     TLI_TRY(tli_arena_alloc_raw(&load->arena, CHUNK_WORDS, sizeof *chunk, &chunk));
     XXH3_64bits_reset(&hash);
     XXH3_64bits_update(&hash, load->header, sizeof load->header);

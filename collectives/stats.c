@@ -29,6 +29,7 @@ typedef struct counting {
     incoming_t mine;
     int64_t limits[MAX_LEVELS]; /* of my node, on its first rank */
     double node_ns[NUM_WAYS];   /* links of my node, on its first rank */
+    int64_t num_sources;        /* nodes that my node needs rows of, on its first rank */
     tli_arena_t arena;
 } counting_t;
 
@@ -102,6 +103,23 @@ done:
     return st;
 }
 
+/* Counted from the needs: a DIRECT plan is not made node by node and does not know. */
+static tulle_status_t count_sources(counting_t *c, const tli_needs_t *needs)
+{
+    tulle_status_t st = TULLE_OK;
+    const tli_level_t *nodes = &c->topology->levels[0];
+    unsigned char *is_known = NULL;
+    TLI_TRY(tli_arena_alloc(&c->arena, nodes->num_groups, 1, &is_known));
+    is_known[nodes->group_of[c->plan->comm->rank]] = 1;
+    for (int64_t i = 0; i < needs->num; i++) {
+        int node = nodes->group_of[needs->words[3 * i]];
+        c->num_sources += !is_known[node];
+        is_known[node] = 1;
+    }
+done:
+    return st;
+}
+
 static tulle_status_t sum_node(counting_t *c, const tli_packets_t *summaries)
 {
     tulle_status_t st = TULLE_OK;
@@ -121,6 +139,7 @@ static tulle_status_t sum_node(counting_t *c, const tli_packets_t *summaries)
     }
     for (int way = 0; way < NUM_WAYS; way++)
         c->node_ns[way] = tli_cost_node_ns(c->topology, totals[2 * way + 1], totals[2 * way] * c->plan->row_bytes);
+    TLI_TRY(count_sources(c, &needs));
     TLI_TRY(tli_route_limits(c->topology, &needs, &c->arena, c->limits));
 done:
     return st;
@@ -191,7 +210,7 @@ static tulle_status_t reduce_counts(const counting_t *c, tulle_plan_stats_t *sta
     int64_t counts[6] = {plan->num_owned,
                          plan->num_remote,
                          tli_plan_num_slots(plan) - plan->num_remote,
-                         plan->num_pairs[TLI_PAIR_DIRECT],
+                         c->num_sources - plan->num_pairs[TLI_PAIR_ROUTED] - plan->num_pairs[TLI_PAIR_AGGREGATED],
                          plan->num_pairs[TLI_PAIR_ROUTED],
                          plan->num_pairs[TLI_PAIR_AGGREGATED]};
     TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, counts, 6, MPI_INT64_T, MPI_SUM, plan->comm->mpi));

@@ -76,14 +76,21 @@ static size_t round_up(size_t bytes)
     return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
 }
 
-tulle_status_t tli_alloc(size_t size, void *memory_out)
+tulle_status_t tli_alloc_raw(size_t size, void *memory_out)
 {
     tulle_status_t st = TULLE_OK;
     void *memory = system_alloc(round_up(size));
     TLI_REQUIRE(memory != NULL, TULLE_ERR_NOMEM, "cannot allocate %zu bytes of host memory", size);
-    memset(memory, 0, size);
     *(void **)memory_out = memory;
 done:
+    return st;
+}
+
+tulle_status_t tli_alloc(size_t size, void *memory_out)
+{
+    tulle_status_t st = tli_alloc_raw(size, memory_out);
+    if (st == TULLE_OK)
+        memset(*(void **)memory_out, 0, size);
     return st;
 }
 

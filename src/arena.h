@@ -37,6 +37,8 @@ void tli_arena_release(tli_arena_t *arena);
 
 /** For handles themselves, which hold their arena: one zeroed block; release with tli_free(). */
 tulle_status_t tli_alloc(size_t size, void *memory_out);
+/** The same, contents undefined: for the caller's rows. */
+tulle_status_t tli_alloc_raw(size_t size, void *memory_out);
 void tli_free(void *memory);
 
 /** Tests: fail the k-th allocation from now on (1 = the next), once; 0 = never. Only for this process. */

@@ -76,9 +76,11 @@ static tulle_status_t post_sends(consensus_t *c, const tli_packets_t *out)
     }
     for (int p = 0; p < out->num_peers; p++) {
         int64_t num_words = out->ptr[p + 1] - out->ptr[p];
-        if (num_words > 0 && out->peer[p] != c->comm->rank)
+        if (num_words > 0 && out->peer[p] != c->comm->rank) {
             TLI_MPI(MPI_Issend(out->words + out->ptr[p], (int)num_words, MPI_INT64_T, out->peer[p], c->tag,
-                               c->comm->mpi, &c->sends[c->num_sends++]));
+                               c->comm->mpi, &c->sends[c->num_sends]));
+            c->num_sends++;
+        }
     }
 done:
     return st;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Arena memory: alignment, zeroing, no overlap, sizes that overflow, injected failures, and that nothing stays behind. */
+ * Arena memory: alignment, zeroing, no overlap, sizes that overflow, injected failures, and that nothing stays behind.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -83,9 +84,18 @@ static void test_arena_impossible_sizes_overflow(void **state)
         int64_t count;
         size_t size;
     } impossible[] = {
-        {-1, 8},          {INT64_MIN, 1},         {-1, 0},       {INT64_MAX, 1},          {INT64_MAX, 8},
-        {2, SIZE_MAX},    {1, SIZE_MAX},          {1, INT64_MAX}, {(int64_t)1 << 61, 8},  {(int64_t)1 << 32, (size_t)1 << 32},
-        {3, SIZE_MAX / 2}, {((int64_t)1 << 62) + 1, 4},
+        {-1, 8},
+        {INT64_MIN, 1},
+        {-1, 0},
+        {INT64_MAX, 1},
+        {INT64_MAX, 8},
+        {2, SIZE_MAX},
+        {1, SIZE_MAX},
+        {1, INT64_MAX},
+        {(int64_t)1 << 61, 8},
+        {(int64_t)1 << 32, (size_t)1 << 32},
+        {3, SIZE_MAX / 2},
+        {((int64_t)1 << 62) + 1, 4},
     };
     tli_arena_t arena = TLI_ARENA_INIT;
     int64_t count = tli_alloc_count();

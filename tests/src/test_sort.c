@@ -1,15 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The radix sort against qsort: every record size and key, few and many records, keys of all magnitudes. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "src/sort.h"
-#include "tests/support/random.h"
+#include "tests/support/world.h"
 
 #define MAX_WORDS 4
 
@@ -52,11 +47,11 @@ static void check_against_qsort(const int64_t *records, int64_t n, int words, in
 }
 
 /* All words random, so that a key that is compared by mistake shows; keys base + [0, range). */
-static void check_random(uint64_t *random, int64_t n, int words, int key, int64_t base, int64_t range)
+static void check_random(spt_random_t *random, int64_t n, int words, int key, int64_t base, int64_t range)
 {
     int64_t *records = new_words(n * words);
     for (int64_t i = 0; i < n * words; i++)
-        records[i] = i % words == key ? base + spt_random_below(random, range) : (int64_t)(spt_random(random) >> 1);
+        records[i] = i % words == key ? base + spt_below(random, range) : (int64_t)(spt_next(random) >> 1);
     check_against_qsort(records, n, words, key);
     free(records);
 }
@@ -81,7 +76,7 @@ static const magnitude_t magnitudes[] = {
 
 static void for_all_shapes(int64_t n, uint64_t seed)
 {
-    uint64_t random = seed;
+    spt_random_t random = {seed};
     for (int words = 1; words <= MAX_WORDS; words++)
         for (int key = 0; key < words; key++)
             for (size_t m = 0; m < NUM_MAGNITUDES; m++)
@@ -128,10 +123,10 @@ static int compare_triples(const void *a, const void *b)
 static void test_sort_least_key_first_is_lexicographic(void **state)
 {
     enum { N = 5000 };
-    uint64_t random = 7;
+    spt_random_t random = {7};
     int64_t *records = new_words(3 * N), *expected = new_words(3 * N), *scratch = new_words(3 * N);
     for (int64_t i = 0; i < 3 * N; i++)
-        records[i] = ((int64_t)1 << 40) * (i % 3 == 1) + spt_random_below(&random, 20);
+        records[i] = ((int64_t)1 << 40) * (i % 3 == 1) + spt_below(&random, 20);
     memcpy(expected, records, 3 * N * sizeof *records);
     qsort(expected, N, 3 * sizeof *expected, compare_triples);
     for (int key = 2; key >= 0; key--)
@@ -150,12 +145,12 @@ static void test_sort_nothing_touches_nothing(void **state)
 
 static void test_lower_bound_matches_linear_search(void **state)
 {
-    uint64_t random = 11;
+    spt_random_t random = {11};
     int64_t values[40];
     for (int64_t n = 0; n <= 40; n++) {
         int64_t value = (int64_t)1 << 40;
         for (int64_t i = 0; i < n; i++)
-            values[i] = value += spt_random_below(&random, 3);
+            values[i] = value += spt_below(&random, 3);
         for (int64_t wanted = ((int64_t)1 << 40) - 2; wanted <= value + 2; wanted++) {
             int64_t expected = 0;
             while (expected < n && values[expected] < wanted)

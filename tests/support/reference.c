@@ -148,13 +148,20 @@ static spt_value_t exact_value(spt_random_t *random, tulle_datatype_t datatype, 
     return value;
 }
 
+static void fill_bits(spt_random_t *random, unsigned char *at, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i += sizeof(uint64_t)) {
+        uint64_t bits = spt_next(random);
+        memcpy(at + i, &bits, bytes - i < sizeof bits ? bytes - i : sizeof bits);
+    }
+}
+
 void spt_fill(spt_random_t *random, tulle_datatype_t datatype, tulle_op_t op, void *scalars, int64_t n)
 {
     size_t bytes = spt_scalar_bytes(datatype);
     unsigned char *at = scalars;
     if (op == TULLE_OP_REPLACE || datatype == TULLE_BYTE)
-        for (size_t i = 0; i < (size_t)n * bytes; i++)
-            at[i] = (unsigned char)spt_next(random);
+        fill_bits(random, at, (size_t)n * bytes);
     else
         for (int64_t i = 0; i < n; i++)
             spt_store(datatype, exact_value(random, datatype, op), at + (size_t)i * bytes);
@@ -204,7 +211,7 @@ static int64_t draw_need(spt_random_t *random, int kind, int64_t num_ids, int64_
 {
     switch (kind) {
     case 0: return spt_below(random, num_ids);
-    case 1: return (first + spt_below(random, 11) + num_ids - 5) % num_ids;
+    case 1: return (first + spt_below(random, 11) + 5 * num_ids - 5) % num_ids;
     case 2: return spt_below(random, num_ids < 4 ? num_ids : 4);
     default: return i % num_ids;
     }

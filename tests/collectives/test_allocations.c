@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The k-th allocation fails, for every k, on one rank or on all: every rank gets a status, nothing hangs, nothing is
+ * lost, and the communicator works afterwards. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "src/arena.h"
+#include "tests/support/trial.h"
+
+/* Sanitizer builds make many more allocations: then not every k is tried. */
+#define MOST_POINTS 40
+#define ALL_RANKS   (-1)
+
+/* What jobs work on: made once per test. */
+typedef struct world {
+    tulle_comm_t *comm;
+    spt_pattern_t needs;
+    tulle_pattern_t *pattern;
+    tulle_plan_t *plan;
+    tulle_strategy_t strategy;
+    tulle_direction_t direction;
+    tulle_topology_t *topology;
+    char path[64];
+} world_t;
+
+/* Make something and destroy it. */
+typedef tulle_status_t (*job_t)(const world_t *world);
+
+/* --- jobs -------------------------------------------------------------------------------------------------------- */
+
+static tulle_status_t make_comm(const world_t *w)
+{
+    tulle_comm_options_t options = TULLE_COMM_OPTIONS_INIT;
+    tulle_comm_t *comm = NULL;
+    options.topology = w->topology;
+    tulle_status_t st = tulle_comm_create(MPI_COMM_WORLD, &options, &comm);
+    tulle_comm_destroy(&comm);
+    return st;
+}
+
+static tulle_status_t make_comm_from_text(const world_t *w)
+{
+    tulle_comm_options_t options = TULLE_COMM_OPTIONS_INIT;
+    tulle_comm_t *comm = NULL;
+    options.topology_text = tulle_topology_text(w->topology);
+    tulle_status_t st = tulle_comm_create(MPI_COMM_WORLD, &options, &comm);
+    tulle_comm_destroy(&comm);
+    return st;
+}
+
+static tulle_status_t discover_comm(const world_t *w)
+{
+    tulle_comm_t *comm = NULL;
+    tulle_status_t st = tulle_comm_create(MPI_COMM_WORLD, NULL, &comm);
+    tulle_comm_destroy(&comm);
+    return st;
+}
+
+static tulle_status_t make_pattern_from_ids(const world_t *w)
+{
+    tulle_layout_t list = TULLE_LAYOUT_LIST(w->needs.num_owned, w->needs.ids);
+    tulle_pattern_t *pattern = NULL;
+    tulle_status_t st =
+        tulle_pattern_create_from_ids(w->comm, &list, w->needs.needed_ids, w->needs.num_needed, &pattern);
+    tulle_pattern_destroy(&pattern);
+    return st;
+}
+
+static tulle_status_t make_pattern_from_csr(const world_t *w)
+{
+    tulle_layout_t columns = TULLE_LAYOUT_LIST(w->needs.num_owned, w->needs.ids);
+    int64_t row_ptr[2] = {0, w->needs.num_needed}, row_id = 3 * spt_rank();
+    tulle_layout_t rows = TULLE_LAYOUT_LIST(1, &row_id);
+    tulle_pattern_t *pattern = NULL;
+    tulle_status_t st =
+        tulle_pattern_create_from_csr(w->comm, &rows, &columns, row_ptr, w->needs.needed_ids, &pattern);
+    tulle_pattern_destroy(&pattern);
+    return st;
+}
+
+static tulle_status_t make_pattern_from_forest(const world_t *w)
+{
+    tulle_pattern_t *pattern = NULL;
+    tulle_status_t st = tulle_pattern_create_from_forest(w->comm, w->needs.num_owned, w->needs.num_needed,
+                                                         w->needs.owner_rank, w->needs.owner_row, &pattern);
+    tulle_pattern_destroy(&pattern);
+    return st;
+}
+
+static tulle_status_t make_pattern_from_grid(const world_t *w)
+{
+    tulle_grid_t grid = {2, 9, {5, 3 * spt_size()}, {0, 3 * spt_rank()}, {5, 3 * spt_rank() + 3}, {1, 1}};
+    tulle_pattern_t *pattern = NULL;
+    tulle_status_t st = tulle_pattern_create_from_grid(w->comm, &grid, &pattern);
+    tulle_pattern_destroy(&pattern);
+    return st;
+}
+
+static tulle_status_t make_plan(const world_t *w)
+{
+    tulle_plan_options_t options = TULLE_PLAN_OPTIONS_INIT;
+    tulle_plan_t *plan = NULL;
+    options.strategy = w->strategy;
+    tulle_status_t st = tulle_plan_create(w->comm, w->pattern, &options, &plan);
+    tulle_plan_destroy(&plan);
+    return st;
+}
+
+static tulle_status_t make_exchange(const world_t *w)
+{
+    float owned[100] = {0}, ghost[100] = {0};
+    tulle_field_t field = {owned, ghost, TULLE_F32, 1, 0, 0};
+    tulle_exchange_t *exchange = NULL;
+    tulle_status_t st = tulle_exchange_create(w->plan, w->direction, &field, 1, NULL, &exchange);
+    tulle_exchange_destroy(&exchange);
+    return st;
+}
+
+static tulle_status_t make_plan_and_gather(const world_t *w)
+{
+    float owned[100] = {0}, ghost[100] = {0};
+    tulle_plan_t *plan = NULL;
+    tulle_status_t st = tulle_plan_create(w->comm, w->pattern, NULL, &plan);
+    if (st == TULLE_OK)
+        st = tulle_gather(plan, owned, ghost, TULLE_F32, 1, NULL);
+    tulle_plan_destroy(&plan);
+    return st;
+}
+
+static tulle_status_t ask_stats(const world_t *w)
+{
+    tulle_plan_stats_t stats = {.struct_size = sizeof stats};
+    return tulle_plan_get_stats(w->plan, &stats);
+}
+
+static tulle_status_t save_plan(const world_t *w)
+{
+    return tulle_plan_save(w->plan, w->path);
+}
+
+static tulle_status_t load_plan(const world_t *w)
+{
+    tulle_plan_t *plan = NULL;
+    tulle_status_t st = tulle_plan_load(w->comm, w->path, &plan);
+    tulle_plan_destroy(&plan);
+    return st;
+}
+
+/* --- the k-th fails ---------------------------------------------------------------------------------------------- */
+
+static void fail_at(const world_t *w, job_t job, int64_t k, int culprit)
+{
+    int64_t live = tli_alloc_live(), count = tli_alloc_count();
+    tli_alloc_fail_at(culprit == ALL_RANKS || culprit == spt_rank() ? k : 0);
+    tulle_status_t st = job(w);
+    tli_alloc_fail_at(0);
+    int is_hit = (culprit == ALL_RANKS || culprit == spt_rank()) && tli_alloc_count() - count >= k, any = 0;
+    MPI_Allreduce(&is_hit, &any, 1, MPI_INT, MPI_MAX, MPI_COMM_WORLD);
+    spt_assert_all((st != TULLE_OK) == any);
+    spt_assert_all(!is_hit || st == TULLE_ERR_NOMEM || st == TULLE_ERR_REMOTE);
+    spt_assert_all(tli_alloc_live() == live);
+}
+
+static void check_job(const world_t *w, job_t job)
+{
+    int64_t before = tli_alloc_count();
+    spt_assert_ok_all(job(w));
+    int64_t most = tli_alloc_count() - before;
+    MPI_Allreduce(MPI_IN_PLACE, &most, 1, MPI_INT64_T, MPI_MAX, MPI_COMM_WORLD);
+    int64_t stride = 1 + most / MOST_POINTS;
+    for (int64_t k = 1; k <= most + 1; k += stride) {
+        fail_at(w, job, k, (int)(k / stride) % spt_size());
+        fail_at(w, job, k, ALL_RANKS);
+    }
+    if (w->comm != NULL)
+        spt_assert_comm_works(w->comm);
+}
+
+/* --- worlds ------------------------------------------------------------------------------------------------------ */
+
+/* The last of the list: the one with most levels and unevenness. */
+static const char *deep_topology(void)
+{
+    int last = 0;
+    while (spt_topology(last + 1) != NULL)
+        last++;
+    return spt_topology(last);
+}
+
+static world_t open_world(const char *topology, int disable_shared_memory)
+{
+    world_t w = {.comm = spt_comm(topology, disable_shared_memory), .needs = spt_pattern_random(2)};
+    w.pattern = spt_pattern_make(w.comm, &w.needs);
+    w.plan = spt_plan_make(w.comm, &w.needs, TULLE_STRATEGY_AGGREGATED, TULLE_GHOST_ORDER_CALLER);
+    snprintf(w.path, sizeof w.path, "/tmp/tulle-allocations-%d", (int)getpid());
+    return w;
+}
+
+static void close_world(world_t *w)
+{
+    tulle_plan_destroy(&w->plan);
+    tulle_pattern_destroy(&w->pattern);
+    tulle_comm_destroy(&w->comm);
+}
+
+static void test_comm_create_failing_allocation_fails_all(void **state)
+{
+    world_t w = {0};
+    assert_int_equal(tulle_topology_parse(deep_topology(), 0, &w.topology), TULLE_OK);
+    check_job(&w, make_comm);
+    check_job(&w, make_comm_from_text);
+    check_job(&w, discover_comm);
+    tulle_topology_destroy(&w.topology);
+}
+
+static void test_pattern_create_failing_allocation_fails_all(void **state)
+{
+    world_t w = open_world(deep_topology(), 0);
+    check_job(&w, make_pattern_from_ids);
+    check_job(&w, make_pattern_from_csr);
+    check_job(&w, make_pattern_from_forest);
+    check_job(&w, make_pattern_from_grid);
+    close_world(&w);
+}
+
+static void test_plan_create_failing_allocation_fails_all(void **state)
+{
+    world_t w = open_world(deep_topology(), 0);
+    for (int strategy = TULLE_STRATEGY_AUTO; strategy <= TULLE_STRATEGY_AGGREGATED; strategy++) {
+        w.strategy = (tulle_strategy_t)strategy;
+        check_job(&w, make_plan);
+    }
+    close_world(&w);
+}
+
+static void check_exchanges(const char *topology, int disable_shared_memory)
+{
+    world_t w = open_world(topology, disable_shared_memory);
+    for (int direction = TULLE_GATHER; direction <= TULLE_SCATTER; direction++) {
+        w.direction = (tulle_direction_t)direction;
+        check_job(&w, make_exchange);
+    }
+    close_world(&w);
+}
+
+static void test_exchange_create_failing_allocation_fails_all(void **state)
+{
+    check_exchanges(deep_topology(), 0);
+    check_exchanges(spt_topology(0), 0);
+    check_exchanges(spt_topology(0), 1);
+}
+
+static void test_one_shot_failing_allocation_fails_all(void **state)
+{
+    world_t w = open_world(deep_topology(), 0);
+    check_job(&w, make_plan_and_gather);
+    close_world(&w);
+}
+
+static void test_stats_failing_allocation_fails_all(void **state)
+{
+    world_t w = open_world(deep_topology(), 0);
+    check_job(&w, ask_stats);
+    close_world(&w);
+}
+
+static void test_save_and_load_failing_allocation_fails_all(void **state)
+{
+    world_t w = open_world(deep_topology(), 0);
+    check_job(&w, save_plan);
+    check_job(&w, load_plan);
+    if (spt_rank() == 0) {
+        char part[80];
+        snprintf(part, sizeof part, "%s.part", w.path);
+        assert_int_not_equal(access(part, F_OK), 0);
+        assert_int_equal(remove(w.path), 0);
+    }
+    close_world(&w);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        spt_test(test_comm_create_failing_allocation_fails_all),
+        spt_test(test_pattern_create_failing_allocation_fails_all),
+        spt_test(test_plan_create_failing_allocation_fails_all),
+        spt_test(test_exchange_create_failing_allocation_fails_all),
+        spt_test(test_one_shot_failing_allocation_fails_all),
+        spt_test(test_stats_failing_allocation_fails_all),
+        spt_test(test_save_and_load_failing_allocation_fails_all),
+    };
+    spt_init(&argc, &argv);
+    return spt_finish(cmocka_run_group_tests(tests, NULL, NULL));
+}
