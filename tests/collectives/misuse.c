@@ -6,6 +6,12 @@
 
 tulle_comm_t *comm = NULL;
 
+int next_culprit(int culprit)
+{
+    int last = spt_size() - 1;
+    return culprit == ALL ? 0 : culprit < last ? last : spt_size();
+}
+
 int is_culprit(int culprit)
 {
     return culprit == ALL || culprit == spt_rank();

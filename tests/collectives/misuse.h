@@ -21,6 +21,8 @@ extern tulle_comm_t *comm;
 int misuse_setup(void **state);
 int misuse_teardown(void **state);
 
+/** All ranks, then the first, then the last. @return spt_size() after that */
+int next_culprit(int culprit);
 int is_culprit(int culprit);
 /** The culprit got this, the others its number and its words, and the communicator still works. */
 void expect(tulle_status_t st, bad_t bad, int culprit);

@@ -74,8 +74,7 @@ static tulle_status_t make_pattern_from_csr(const world_t *w)
     int64_t row_ptr[2] = {0, w->needs.num_needed}, row_id = 3 * spt_rank();
     tulle_layout_t rows = TULLE_LAYOUT_LIST(1, &row_id);
     tulle_pattern_t *pattern = NULL;
-    tulle_status_t st =
-        tulle_pattern_create_from_csr(w->comm, &rows, &columns, row_ptr, w->needs.needed_ids, &pattern);
+    tulle_status_t st = tulle_pattern_create_from_csr(w->comm, &rows, &columns, row_ptr, w->needs.needed_ids, &pattern);
     tulle_pattern_destroy(&pattern);
     return st;
 }

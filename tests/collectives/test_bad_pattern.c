@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Misuse of pattern creation, on one rank and on all: every rank gets a status, the failing one words with the offending
- * values, the others its number; nothing hangs, and the communicator works afterwards. */
+ * Misuse of pattern creation, on one rank and on all: every rank gets a status, the failing one words with the
+ * offending values, the others its number; nothing hangs, and the communicator works afterwards. */
 #include <stdio.h>
 
 #include "src/comm.h"
@@ -35,21 +35,28 @@ static void init_ids(ids_call_t *c)
 static tulle_status_t call_ids(const ids_call_t *c)
 {
     tulle_pattern_t *pattern = NULL;
-    tulle_status_t st = tulle_pattern_create_from_ids(comm, c->layout, c->needed_ids, c->num_needed,
-                                                      c->has_no_out ? NULL : &pattern);
+    tulle_status_t st =
+        tulle_pattern_create_from_ids(comm, c->layout, c->needed_ids, c->num_needed, c->has_no_out ? NULL : &pattern);
     spt_assert_all((pattern != NULL) == (st == TULLE_OK));
     tulle_pattern_destroy(&pattern);
     return st;
 }
 
 static const bad_t bad_ids[] = {
-    {TULLE_ERR_ARG, "layout of the owned rows is NULL"}, {TULLE_ERR_ARG, "owned rows is -1"},
-    {TULLE_ERR_ARG, "starts at -2"},                     {TULLE_ERR_OVERFLOW, "2^62"},
-    {TULLE_ERR_OVERFLOW, "2^62"},                        {TULLE_ERR_ARG, "num_needed is -4"},
-    {TULLE_ERR_ARG, "needed_ids is NULL"},               {TULLE_ERR_ARG, "pattern_out is NULL"},
-    {TULLE_ERR_ARG, "needed id -1 at position 2"},       {TULLE_ERR_ARG, "needed id 4611686018427387904"},
-    {TULLE_ERR_ARG, "needed id 1000000"},                {TULLE_ERR_OVERFLOW, "address space"},
-    {TULLE_ERR_ARG, "is listed twice"},                  {TULLE_ERR_ARG, "entry 1 of the owned rows has id -7"},
+    {TULLE_ERR_ARG, "layout of the owned rows is NULL"},
+    {TULLE_ERR_ARG, "owned rows is -1"},
+    {TULLE_ERR_ARG, "starts at -2"},
+    {TULLE_ERR_OVERFLOW, "2^62"},
+    {TULLE_ERR_OVERFLOW, "2^62"},
+    {TULLE_ERR_ARG, "num_needed is -4"},
+    {TULLE_ERR_ARG, "needed_ids is NULL"},
+    {TULLE_ERR_ARG, "pattern_out is NULL"},
+    {TULLE_ERR_ARG, "needed id -1 at position 2"},
+    {TULLE_ERR_ARG, "needed id 4611686018427387904"},
+    {TULLE_ERR_ARG, "needed id 1000000"},
+    {TULLE_ERR_OVERFLOW, "address space"},
+    {TULLE_ERR_ARG, "is listed twice"},
+    {TULLE_ERR_ARG, "entry 1 of the owned rows has id -7"},
     {TULLE_ERR_ARG, "has id 4611686018427387904"},
 };
 
@@ -58,29 +65,60 @@ static void spoil_ids(ids_call_t *c, int kind)
     if (kind >= 12)
         c->owned = (tulle_layout_t)TULLE_LAYOUT_LIST(ROWS, c->list);
     switch (kind) {
-    case 0: c->layout = NULL; break;
-    case 1: c->owned.num_rows = -1; break;
-    case 2: c->owned.first = -2; break;
-    case 3: c->owned.num_rows = TOP; break;
-    case 4: c->owned.first = TOP - ROWS + 1; break;
-    case 5: c->num_needed = -4; break;
-    case 6: c->needed_ids = NULL; break;
-    case 7: c->has_no_out = 1; break;
-    case 8: c->needed[2] = -1; break;
-    case 9: c->needed[1] = TOP; break;
-    case 10: c->needed[0] = 1000000; break;
-    case 11: c->num_needed = INT64_MAX / 2; break;
-    case 12: c->list[5] = c->list[2]; break;
-    case 13: c->list[1] = -7; break;
-    case 14: c->list[9] = TOP; break;
-    default: break;
+    case 0:
+        c->layout = NULL;
+        break;
+    case 1:
+        c->owned.num_rows = -1;
+        break;
+    case 2:
+        c->owned.first = -2;
+        break;
+    case 3:
+        c->owned.num_rows = TOP;
+        break;
+    case 4:
+        c->owned.first = TOP - ROWS + 1;
+        break;
+    case 5:
+        c->num_needed = -4;
+        break;
+    case 6:
+        c->needed_ids = NULL;
+        break;
+    case 7:
+        c->has_no_out = 1;
+        break;
+    case 8:
+        c->needed[2] = -1;
+        break;
+    case 9:
+        c->needed[1] = TOP;
+        break;
+    case 10:
+        c->needed[0] = 1000000;
+        break;
+    case 11:
+        c->num_needed = INT64_MAX / 2;
+        break;
+    case 12:
+        c->list[5] = c->list[2];
+        break;
+    case 13:
+        c->list[1] = -7;
+        break;
+    case 14:
+        c->list[9] = TOP;
+        break;
+    default:
+        break;
     }
 }
 
 static void test_ids_bad_argument_fails_all(void **state)
 {
     for (int kind = 0; kind < COUNT(bad_ids); kind++) {
-        for (int culprit = ALL; culprit < spt_size(); culprit++) {
+        for (int culprit = ALL; culprit < spt_size(); culprit = next_culprit(culprit)) {
             ids_call_t call;
             init_ids(&call);
             if (is_culprit(culprit))
@@ -112,7 +150,7 @@ static void test_ids_owned_by_two_ranks_is_named(void **state)
 
 static void test_ids_row_that_nobody_owns_is_named(void **state)
 {
-    for (int culprit = ALL; culprit < spt_size(); culprit++) {
+    for (int culprit = ALL; culprit < spt_size(); culprit = next_culprit(culprit)) {
         ids_call_t call;
         init_ids(&call);
         /* Two blocks per rank's worth of ids, only the first is owned. */
@@ -196,30 +234,55 @@ static const bad_t bad_csr[] = {
 static void spoil_csr(csr_call_t *c, int kind)
 {
     switch (kind) {
-    case 0: c->rows = NULL; break;
-    case 1: c->columns = NULL; break;
-    case 2: c->row_ptr = NULL; break;
-    case 3: c->col_idx = NULL; break;
-    case 4: c->has_no_out = 1; break;
-    case 5: c->ptr[0] = 1; break;
-    case 6: c->ptr[2] = -9; break;
-    case 7: c->owned_rows.num_rows = -3; break;
-    case 8: c->idx[2] = -3; break;
-    case 9: c->idx[5] = 777777; break;
-    case 10: c->owned_columns.num_rows = -1; break;
+    case 0:
+        c->rows = NULL;
+        break;
+    case 1:
+        c->columns = NULL;
+        break;
+    case 2:
+        c->row_ptr = NULL;
+        break;
+    case 3:
+        c->col_idx = NULL;
+        break;
+    case 4:
+        c->has_no_out = 1;
+        break;
+    case 5:
+        c->ptr[0] = 1;
+        break;
+    case 6:
+        c->ptr[2] = -9;
+        break;
+    case 7:
+        c->owned_rows.num_rows = -3;
+        break;
+    case 8:
+        c->idx[2] = -3;
+        break;
+    case 9:
+        c->idx[5] = 777777;
+        break;
+    case 10:
+        c->owned_columns.num_rows = -1;
+        break;
     case 11:
         c->list[2] = c->list[0];
         c->owned_rows.ids = c->list;
         break;
-    case 12: c->ptr[3] = INT64_MAX / 2; break;
-    default: break;
+    case 12:
+        c->ptr[3] = INT64_MAX / 2;
+        break;
+    default:
+        break;
     }
 }
 
 static void test_csr_bad_argument_fails_all(void **state)
 {
     for (int kind = 0; kind < COUNT(bad_csr); kind++) {
-        for (int culprit = ALL; culprit < spt_size(); culprit++) {
+        for (int culprit = ALL; culprit < spt_size(); culprit = next_culprit(culprit)) {
             csr_call_t call;
             init_csr(&call);
             if (is_culprit(culprit))
@@ -281,23 +344,42 @@ static const bad_t bad_forest[] = {
 static void spoil_forest(forest_call_t *c, int kind)
 {
     switch (kind) {
-    case 0: c->num_owned = -1; break;
-    case 1: c->num_needed = -2; break;
-    case 2: c->owner_rank = NULL; break;
-    case 3: c->owner_row = NULL; break;
-    case 4: c->rank[1] = spt_size(); break;
-    case 5: c->rank[2] = -1; break;
-    case 6: c->row[3] = -6; break;
-    case 7: c->has_no_out = 1; break;
-    case 8: c->num_needed = INT64_MAX / 2; break;
-    default: break;
+    case 0:
+        c->num_owned = -1;
+        break;
+    case 1:
+        c->num_needed = -2;
+        break;
+    case 2:
+        c->owner_rank = NULL;
+        break;
+    case 3:
+        c->owner_row = NULL;
+        break;
+    case 4:
+        c->rank[1] = spt_size();
+        break;
+    case 5:
+        c->rank[2] = -1;
+        break;
+    case 6:
+        c->row[3] = -6;
+        break;
+    case 7:
+        c->has_no_out = 1;
+        break;
+    case 8:
+        c->num_needed = INT64_MAX / 2;
+        break;
+    default:
+        break;
     }
 }
 
 static void test_forest_bad_argument_fails_all(void **state)
 {
     for (int kind = 0; kind < COUNT(bad_forest); kind++) {
-        for (int culprit = ALL; culprit < spt_size(); culprit++) {
+        for (int culprit = ALL; culprit < spt_size(); culprit = next_culprit(culprit)) {
             forest_call_t call;
             init_forest(&call);
             if (is_culprit(culprit))
@@ -325,8 +407,7 @@ static void test_forest_row_beyond_its_owner_is_named(void **state)
 /* Slabs of two layers. */
 static tulle_grid_t good_grid(void)
 {
-    return (tulle_grid_t){
-        3, 7, {4, 5, 2 * spt_size()}, {0, 0, 2 * spt_rank()}, {4, 5, 2 * spt_rank() + 2}, {0, 1, 1}};
+    return (tulle_grid_t){3, 7, {4, 5, 2 * spt_size()}, {0, 0, 2 * spt_rank()}, {4, 5, 2 * spt_rank() + 2}, {0, 1, 1}};
 }
 
 static const bad_t bad_grid[] = {
@@ -340,22 +421,37 @@ static const bad_t bad_grid[] = {
 static const tulle_grid_t *spoil_grid(tulle_grid_t *g, int kind)
 {
     switch (kind) {
-    case 1: g->num_dims = 4; break;
-    case 2: g->stencil = 6; break;
-    case 3: g->stencil = 9; break;
-    case 4: g->dims[1] = 0; break;
-    case 5: g->lo[0] = -1; break;
-    case 6: g->hi[1] = 6; break;
+    case 1:
+        g->num_dims = 4;
+        break;
+    case 2:
+        g->stencil = 6;
+        break;
+    case 3:
+        g->stencil = 9;
+        break;
+    case 4:
+        g->dims[1] = 0;
+        break;
+    case 5:
+        g->lo[0] = -1;
+        break;
+    case 6:
+        g->hi[1] = 6;
+        break;
     case 7:
         g->lo[0] = 3;
         g->hi[0] = 2;
         break;
-    case 8: g->dims[0] = TOP; break;
+    case 8:
+        g->dims[0] = TOP;
+        break;
     case 9:
         g->dims[0] = (int64_t)1 << 31;
         g->dims[1] = (int64_t)1 << 31;
         break;
-    default: break;
+    default:
+        break;
     }
     return kind == 0 ? NULL : g;
 }
@@ -363,7 +459,7 @@ static const tulle_grid_t *spoil_grid(tulle_grid_t *g, int kind)
 static void test_grid_bad_argument_fails_all(void **state)
 {
     for (int kind = 0; kind < COUNT(bad_grid); kind++) {
-        for (int culprit = ALL; culprit < spt_size(); culprit++) {
+        for (int culprit = ALL; culprit < spt_size(); culprit = next_culprit(culprit)) {
             tulle_grid_t grid = good_grid();
             tulle_pattern_t *pattern = NULL;
             const tulle_grid_t *given = is_culprit(culprit) ? spoil_grid(&grid, kind) : &grid;
@@ -376,7 +472,8 @@ static void test_grid_bad_argument_fails_all(void **state)
 /* A line of cells so long that no list of its neighbours can be made. */
 static void test_grid_too_large_for_memory_fails_all(void **state)
 {
-    tulle_grid_t grid = {3, 7, {(int64_t)1 << 60, 1, 1}, {0, 0, 0}, {spt_rank() == 0 ? (int64_t)1 << 60 : 0, 1, 1}, {0}};
+    tulle_grid_t grid = {3,  7, {(int64_t)1 << 60, 1, 1}, {0, 0, 0}, {spt_rank() == 0 ? (int64_t)1 << 60 : 0, 1, 1},
+                         {0}};
     tulle_pattern_t *pattern = NULL;
     spt_assert_fails_all(tulle_pattern_create_from_grid(comm, &grid, &pattern));
     spt_assert_comm_works(comm);
@@ -416,18 +513,12 @@ static void test_grid_ranks_disagree_is_mismatch(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        spt_test(test_ids_bad_argument_fails_all),
-        spt_test(test_ids_owned_by_two_ranks_is_named),
-        spt_test(test_ids_row_that_nobody_owns_is_named),
-        spt_test(test_ids_blocks_too_long_together_fail_all),
-        spt_test(test_csr_bad_argument_fails_all),
-        spt_test(test_csr_row_on_two_ranks_is_named),
-        spt_test(test_forest_bad_argument_fails_all),
-        spt_test(test_forest_row_beyond_its_owner_is_named),
-        spt_test(test_grid_bad_argument_fails_all),
-        spt_test(test_grid_too_large_for_memory_fails_all),
-        spt_test(test_grid_boxes_that_do_not_tile_fail_all),
-        spt_test(test_grid_ranks_disagree_is_mismatch),
+        spt_test(test_ids_bad_argument_fails_all),           spt_test(test_ids_owned_by_two_ranks_is_named),
+        spt_test(test_ids_row_that_nobody_owns_is_named),    spt_test(test_ids_blocks_too_long_together_fail_all),
+        spt_test(test_csr_bad_argument_fails_all),           spt_test(test_csr_row_on_two_ranks_is_named),
+        spt_test(test_forest_bad_argument_fails_all),        spt_test(test_forest_row_beyond_its_owner_is_named),
+        spt_test(test_grid_bad_argument_fails_all),          spt_test(test_grid_too_large_for_memory_fails_all),
+        spt_test(test_grid_boxes_that_do_not_tile_fail_all), spt_test(test_grid_ranks_disagree_is_mismatch),
     };
     spt_init(&argc, &argv);
     return spt_finish(cmocka_run_group_tests(tests, misuse_setup, misuse_teardown));

@@ -25,7 +25,7 @@ static void test_exchange_random_patterns_match_naive_exchange(void **state)
 {
     const char *topology = NULL;
     uint64_t num_patterns = spt_size() > 4 ? 1 : 3;
-    for (int i = 0; (topology = spt_topology(i)) != NULL; i++) {
+    for (int i = 0; (topology = spt_topology(i)) != NULL; i += spt_size() > 8 ? 3 : 1) {
         tulle_comm_t *comm = spt_comm(topology, 0);
         for (uint64_t k = 0; k < num_patterns; k++)
             check_every_plan(comm, (uint64_t)i * 100 + k);
@@ -86,7 +86,8 @@ static void test_exchange_nothing_owned_or_needed_completes(void **state)
     tulle_comm_destroy(&comm);
 }
 
-/* --- scatter is the adjoint of gather, and repeatable ---------------------------------------------------------------- */
+/* --- scatter is the adjoint of gather, and repeatable ----------------------------------------------------------------
+ */
 
 static double dot(const double *a, const double *b, int64_t n)
 {
@@ -140,8 +141,8 @@ static void fill_rough(spt_random_t *random, float *values, int64_t n)
         values[i] = (float)((double)(spt_below(random, 2000001) - 1000000) * (i % 3 == 0 ? 1e-3 : 3.7e3));
 }
 
-static void check_repeatable(tulle_comm_t *comm, const spt_pattern_t *pattern, tulle_strategy_t strategy,
-                             tulle_op_t op, spt_random_t *random)
+static void check_repeatable(tulle_comm_t *comm, const spt_pattern_t *pattern, tulle_strategy_t strategy, tulle_op_t op,
+                             spt_random_t *random)
 {
     tulle_plan_t *plan = spt_plan_make(comm, pattern, strategy, TULLE_GHOST_ORDER_CALLER);
     int64_t owned = 2 * pattern->num_owned, ghosts = 2 * pattern->num_needed;

@@ -23,8 +23,7 @@ static int has_needs(const tulle_pattern_t *pattern, const spt_pattern_t *wanted
 static void check_ids(tulle_comm_t *comm, const tulle_layout_t *layout, const spt_pattern_t *wanted)
 {
     tulle_pattern_t *pattern = NULL;
-    spt_assert_ok_all(
-        tulle_pattern_create_from_ids(comm, layout, wanted->needed_ids, wanted->num_needed, &pattern));
+    spt_assert_ok_all(tulle_pattern_create_from_ids(comm, layout, wanted->needed_ids, wanted->num_needed, &pattern));
     spt_assert_all(has_needs(pattern, wanted));
     tulle_pattern_destroy(&pattern);
     assert_null(pattern);
@@ -104,8 +103,8 @@ static void test_ids_block_beside_lists_find_owners(void **state)
         owner_row[i] = (spt_rank() + i) % 3;
         needed[i] = 1000 * owner_rank[i] + offsets[owner_rank[i] % 2][owner_row[i]];
     }
-    spt_pattern_t wanted = {.num_owned = 3, .num_needed = 2, .needed_ids = needed, .owner_rank = owner_rank,
-                            .owner_row = owner_row};
+    spt_pattern_t wanted = {
+        .num_owned = 3, .num_needed = 2, .needed_ids = needed, .owner_rank = owner_rank, .owner_row = owner_row};
     check_ids(comm, spt_rank() % 2 ? &list : &block, &wanted);
     tulle_comm_destroy(&comm);
 }
@@ -163,9 +162,8 @@ static void check_csr(tulle_comm_t *comm, uint64_t stream)
         row_ptr[r + 1] = r == num_rows - 1 ? columns.num_needed : row_ptr[r] + spt_below(&mine, left + 1);
         row_ids[r] = spt_rank() + spt_size() * (num_rows - r);
     }
-    spt_assert_ok_all(tulle_pattern_create_from_csr(comm, stream % 2 ? &rows : &row_list,
-                                                    columns.is_list ? &list : &block, row_ptr, columns.needed_ids,
-                                                    &pattern));
+    spt_assert_ok_all(tulle_pattern_create_from_csr(
+        comm, stream % 2 ? &rows : &row_list, columns.is_list ? &list : &block, row_ptr, columns.needed_ids, &pattern));
     spt_assert_all(has_needs(pattern, &wanted));
     tulle_pattern_destroy(&pattern);
 }
@@ -186,8 +184,8 @@ static void test_forest_random_pairs_are_kept(void **state)
     for (uint64_t stream = 60; stream < 60 + NUM_TRIALS; stream++) {
         spt_pattern_t wanted = spt_pattern_random(stream);
         tulle_pattern_t *pattern = NULL;
-        spt_assert_ok_all(tulle_pattern_create_from_forest(comm, wanted.num_owned, wanted.num_needed,
-                                                           wanted.owner_rank, wanted.owner_row, &pattern));
+        spt_assert_ok_all(tulle_pattern_create_from_forest(comm, wanted.num_owned, wanted.num_needed, wanted.owner_rank,
+                                                           wanted.owner_row, &pattern));
         wanted.needed_ids = NULL;
         spt_assert_all(has_needs(pattern, &wanted));
         tulle_pattern_destroy(&pattern);
@@ -195,7 +193,8 @@ static void test_forest_random_pairs_are_kept(void **state)
     tulle_comm_destroy(&comm);
 }
 
-/* --- grids: every cell and every point of its stencil, one at a time ------------------------------------------------- */
+/* --- grids: every cell and every point of its stencil, one at a time -------------------------------------------------
+ */
 
 typedef struct boxes {
     int num_dims;
@@ -283,7 +282,8 @@ static spt_pattern_t grid_needs(const boxes_t *b, const tulle_grid_t *grid)
 {
     int64_t num_cells = b->dims[0] * b->dims[1] * b->dims[2];
     unsigned char *is_needed = spt_alloc(num_cells, 1);
-    spt_pattern_t p = {.needed_ids = spt_alloc(num_cells, 8), .owner_rank = spt_alloc(num_cells, 4),
+    spt_pattern_t p = {.needed_ids = spt_alloc(num_cells, 8),
+                       .owner_rank = spt_alloc(num_cells, 4),
                        .owner_row = spt_alloc(num_cells, 8)};
     for (int pass = 0; pass < 2; pass++) {
         for (int64_t id = 0; id < num_cells; id++) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Plans: options, ghost order, what stats count against counts made here from everybody's needs, both forms of explain. */
+ * Plans: options, ghost order, what stats count against counts made here from everybody's needs, both forms of explain.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -82,8 +83,8 @@ static int crossing(const job_t *job, int64_t a, int64_t b)
     return level;
 }
 
-/* Needs first..last-1 are of one row. Inside a parent group, every child group that needs the row takes it once; none is
- * taken by the owner's child, nor by the first child of a parent into which the row came from outside. */
+/* Needs first..last-1 are of one row. Inside a parent group, every child group that needs the row takes it once; none
+ * is taken by the owner's child, nor by the first child of a parent into which the row came from outside. */
 static int64_t limit_of_row(const job_t *job, int level, int64_t first, int64_t last)
 {
     int64_t limit = 0;
@@ -178,8 +179,8 @@ static void check_plan(const tulle_plan_stats_t *stats, const counts_t *c)
         if (stats->strategy == TULLE_STRATEGY_DIRECT) {
             assert_int_equal(l->plan_rows, c->direct_rows[level]);
             assert_int_equal(l->plan_messages, c->direct_messages[level]);
-        } else if (is_once && (level == 0 || (level < stats->num_levels - 1 &&
-                                              stats->strategy != TULLE_STRATEGY_AGGREGATED))) {
+        } else if (is_once &&
+                   (level == 0 || (level < stats->num_levels - 1 && stats->strategy != TULLE_STRATEGY_AGGREGATED))) {
             assert_int_equal(l->plan_rows, c->limit_rows[level]);
         }
     }

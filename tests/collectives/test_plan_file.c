@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Plans in files: what was saved comes back the same; files that do not fit, are damaged or are none are refused on every
- * rank; no temporary file stays behind. */
+ * Plans in files: what was saved comes back the same; files that do not fit, are damaged or are none are refused on
+ * every rank; no temporary file stays behind. */
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -269,9 +269,12 @@ static void test_save_where_it_cannot_leaves_nothing(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        spt_test(test_save_and_load_gives_the_same_plan),     spt_test(test_load_every_truncation_is_refused),
-        spt_test(test_load_flipped_bits_are_refused),         spt_test(test_load_file_made_elsewhere_is_refused),
-        spt_test(test_load_plan_of_another_topology_is_refused), spt_test(test_load_what_is_no_plan_is_refused),
+        spt_test(test_save_and_load_gives_the_same_plan),
+        spt_test(test_load_every_truncation_is_refused),
+        spt_test(test_load_flipped_bits_are_refused),
+        spt_test(test_load_file_made_elsewhere_is_refused),
+        spt_test(test_load_plan_of_another_topology_is_refused),
+        spt_test(test_load_what_is_no_plan_is_refused),
         spt_test(test_save_where_it_cannot_leaves_nothing),
     };
     spt_init(&argc, &argv);

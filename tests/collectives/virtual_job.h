@@ -39,7 +39,7 @@ void virtual_job_fini(virtual_job_t *job);
 void virtual_job_init_text(virtual_job_t *job, const char *text);
 void virtual_job_add(virtual_job_t *job, int64_t owner, int64_t row, int64_t needer);
 
-/** Every kind of need on many machines: flat, deep, ragged, dealt round-robin, up to 512 ranks, and random trees. */
+/** Kinds of need on many machines: flat, deep, ragged, dealt round-robin, up to 512 ranks, and random trees. */
 void virtual_for_all_jobs(void (*check)(const virtual_job_t *job));
 
 /** Put needs into another order. */
