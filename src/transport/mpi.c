@@ -26,6 +26,19 @@ static int mpi_reaches(const tulle_comm_t *comm, int peer)
     return 1;
 }
 
+/* After a timeout receives may still be open: what comes late must not be written to memory that is about to go. */
+static void cancel_receives(channel_t *channel)
+{
+    for (int i = 0; channel->num_outstanding > 0 && i < channel->num_receives; i++) {
+        int is_done = 0;
+        MPI_Request_get_status(channel->receives[i], &is_done, MPI_STATUS_IGNORE);
+        if (!is_done) {
+            MPI_Cancel(&channel->receives[i]);
+            MPI_Wait(&channel->receives[i], MPI_STATUS_IGNORE);
+        }
+    }
+}
+
 static void free_requests(MPI_Request *requests, int n)
 {
     for (int i = 0; i < n; i++)
@@ -37,6 +50,7 @@ static void mpi_close(void *opaque)
 {
     channel_t *channel = opaque;
     if (channel != NULL) {
+        cancel_receives(channel);
         free_requests(channel->sends, channel->num_sends);
         free_requests(channel->receives, channel->num_receives);
         tli_arena_release(&channel->arena);

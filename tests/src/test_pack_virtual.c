@@ -63,7 +63,7 @@ static void run_threads(thread_t run, const void *launch, int64_t num_threads, s
 /* As many as a launch has, or fewer or more warps than that, which must not matter. */
 static int64_t draw_threads(int64_t num_blocks, spt_random_t *random)
 {
-    int64_t num_warps = spt_below(random, 2) ? 1 + spt_below(random, 5) : 0;
+    int64_t num_warps = spt_below(random, 2) ? 1 + spt_below(random, 12) : 0;
     return num_warps > 0 && num_blocks > 0 ? num_warps * TLI_WARP_THREADS : num_blocks * TLI_BLOCK_THREADS;
 }
 

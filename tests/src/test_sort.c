@@ -111,6 +111,22 @@ static void test_sort_ordered_and_reversed_match_qsort(void **state)
     }
 }
 
+/* One bit decides: no digit may be taken for one in which all keys agree. */
+static void test_sort_keys_that_differ_in_one_bit_match_qsort(void **state)
+{
+    enum { N = 100 };
+    spt_random_t random = {5};
+    int64_t records[2 * N];
+    for (int bit = 0; bit < 63; bit++) {
+        int64_t common = (int64_t)(spt_next(&random) >> 1) & ~((int64_t)1 << bit);
+        for (int64_t i = 0; i < N; i++) {
+            records[2 * i] = common | spt_below(&random, 2) << bit;
+            records[2 * i + 1] = i;
+        }
+        check_against_qsort(records, N, 2, 0);
+    }
+}
+
 static int compare_triples(const void *a, const void *b)
 {
     const int64_t *x = a, *y = b;
@@ -168,6 +184,7 @@ int main(void)
         cmocka_unit_test(test_sort_few_records_match_qsort),
         cmocka_unit_test(test_sort_many_records_match_qsort),
         cmocka_unit_test(test_sort_ordered_and_reversed_match_qsort),
+        cmocka_unit_test(test_sort_keys_that_differ_in_one_bit_match_qsort),
         cmocka_unit_test(test_sort_least_key_first_is_lexicographic),
         cmocka_unit_test(test_sort_nothing_touches_nothing),
         cmocka_unit_test(test_lower_bound_matches_linear_search),

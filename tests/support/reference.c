@@ -7,8 +7,8 @@
 
 /* --- scalars ----------------------------------------------------------------------------------------------------- */
 
-const tulle_datatype_t spt_datatypes[SPT_NUM_DATATYPES] = {TULLE_F64, TULLE_F32, TULLE_F16, TULLE_BF16,
-                                                           TULLE_I8,  TULLE_I32, TULLE_I64, TULLE_U8,
+const tulle_datatype_t spt_datatypes[SPT_NUM_DATATYPES] = {TULLE_F64, TULLE_F32,  TULLE_F16, TULLE_BF16,
+                                                           TULLE_I8,  TULLE_I32,  TULLE_I64, TULLE_U8,
                                                            TULLE_C64, TULLE_C128, TULLE_BYTE};
 
 static int is_complex(tulle_datatype_t datatype)
@@ -80,16 +80,24 @@ spt_value_t spt_load(tulle_datatype_t datatype, const void *at)
         memcpy(&bits, at, sizeof bits);
     switch (datatype) {
     case TULLE_F64:
-    case TULLE_C128: LOAD_AS(double)
+    case TULLE_C128:
+        LOAD_AS(double)
     case TULLE_F32:
-    case TULLE_C64: LOAD_AS(float)
-    case TULLE_F16: return (spt_value_t){half_to(bits), 0};
-    case TULLE_BF16: return (spt_value_t){brain_to(bits), 0};
-    case TULLE_I8: LOAD_AS(int8_t)
-    case TULLE_I32: LOAD_AS(int32_t)
-    case TULLE_I64: LOAD_AS(int64_t)
+    case TULLE_C64:
+        LOAD_AS(float)
+    case TULLE_F16:
+        return (spt_value_t){half_to(bits), 0};
+    case TULLE_BF16:
+        return (spt_value_t){brain_to(bits), 0};
+    case TULLE_I8:
+        LOAD_AS(int8_t)
+    case TULLE_I32:
+        LOAD_AS(int32_t)
+    case TULLE_I64:
+        LOAD_AS(int64_t)
     case TULLE_U8:
-    case TULLE_BYTE: LOAD_AS(uint8_t)
+    case TULLE_BYTE:
+        LOAD_AS(uint8_t)
     }
     return (spt_value_t){0, 0};
 }
@@ -106,27 +114,40 @@ void spt_store(tulle_datatype_t datatype, spt_value_t value, void *at)
     uint16_t bits = datatype == TULLE_F16 ? half_from(value.re) : brain_from(value.re);
     switch (datatype) {
     case TULLE_F64:
-    case TULLE_C128: STORE_AS(double, double)
+    case TULLE_C128:
+        STORE_AS(double, double)
     case TULLE_F32:
-    case TULLE_C64: STORE_AS(float, double)
+    case TULLE_C64:
+        STORE_AS(float, double)
     case TULLE_F16:
-    case TULLE_BF16: memcpy(at, &bits, sizeof bits); break;
-    case TULLE_I8: STORE_AS(int8_t, int64_t)
-    case TULLE_I32: STORE_AS(int32_t, int64_t)
-    case TULLE_I64: STORE_AS(int64_t, int64_t)
+    case TULLE_BF16:
+        memcpy(at, &bits, sizeof bits);
+        break;
+    case TULLE_I8:
+        STORE_AS(int8_t, int64_t)
+    case TULLE_I32:
+        STORE_AS(int32_t, int64_t)
+    case TULLE_I64:
+        STORE_AS(int64_t, int64_t)
     case TULLE_U8:
-    case TULLE_BYTE: STORE_AS(uint8_t, int64_t)
+    case TULLE_BYTE:
+        STORE_AS(uint8_t, int64_t)
     }
 }
 
 spt_value_t spt_combine(tulle_op_t op, spt_value_t a, spt_value_t b)
 {
     switch (op) {
-    case TULLE_OP_SUM: return (spt_value_t){a.re + b.re, a.im + b.im};
-    case TULLE_OP_PROD: return (spt_value_t){a.re * b.re - a.im * b.im, a.re * b.im + a.im * b.re};
-    case TULLE_OP_MIN: return b.re < a.re ? b : a;
-    case TULLE_OP_MAX: return b.re > a.re ? b : a;
-    case TULLE_OP_REPLACE: break;
+    case TULLE_OP_SUM:
+        return (spt_value_t){a.re + b.re, a.im + b.im};
+    case TULLE_OP_PROD:
+        return (spt_value_t){a.re * b.re - a.im * b.im, a.re * b.im + a.im * b.re};
+    case TULLE_OP_MIN:
+        return b.re < a.re ? b : a;
+    case TULLE_OP_MAX:
+        return b.re > a.re ? b : a;
+    case TULLE_OP_REPLACE:
+        break;
     }
     return b;
 }
@@ -172,8 +193,8 @@ void spt_fill(spt_random_t *random, tulle_datatype_t datatype, tulle_op_t op, vo
 /* Who owns what, the same on every rank: place[id] = owner's rank, row there. */
 typedef struct ownership {
     int64_t num_ids;
-    int64_t *size; /* [num_ranks] */
-    int64_t *id_of; /* [num_ids] ids by owner, then row */
+    int64_t *size;    /* [num_ranks] */
+    int64_t *id_of;   /* [num_ids] ids by owner, then row */
     int32_t *rank_of; /* [num_ids] by id */
     int64_t *row_of;  /* [num_ids] by id */
 } ownership_t;
@@ -210,10 +231,14 @@ static ownership_t draw_ownership(spt_random_t *random, int is_list)
 static int64_t draw_need(spt_random_t *random, int kind, int64_t num_ids, int64_t first, int64_t i)
 {
     switch (kind) {
-    case 0: return spt_below(random, num_ids);
-    case 1: return (first + spt_below(random, 11) + 5 * num_ids - 5) % num_ids;
-    case 2: return spt_below(random, num_ids < 4 ? num_ids : 4);
-    default: return i % num_ids;
+    case 0:
+        return spt_below(random, num_ids);
+    case 1:
+        return (first + spt_below(random, 11) + 5 * num_ids - 5) % num_ids;
+    case 2:
+        return spt_below(random, num_ids < 4 ? num_ids : 4);
+    default:
+        return i % num_ids;
     }
 }
 
@@ -245,8 +270,8 @@ tulle_pattern_t *spt_pattern_make(tulle_comm_t *comm, const spt_pattern_t *p)
 {
     tulle_layout_t block = TULLE_LAYOUT_BLOCK(p->num_owned), list = TULLE_LAYOUT_LIST(p->num_owned, p->ids);
     tulle_pattern_t *pattern = NULL;
-    spt_assert_ok_all(tulle_pattern_create_from_ids(comm, p->is_list ? &list : &block, p->needed_ids, p->num_needed,
-                                                    &pattern));
+    spt_assert_ok_all(
+        tulle_pattern_create_from_ids(comm, p->is_list ? &list : &block, p->needed_ids, p->num_needed, &pattern));
     return pattern;
 }
 

@@ -31,13 +31,13 @@ void spt_fill(spt_random_t *random, tulle_datatype_t datatype, tulle_op_t op, vo
 
 typedef struct spt_pattern {
     int64_t num_owned;
-    int64_t first;        /* of a contiguous block */
-    int64_t *ids;         /* [num_owned] */
-    int is_list;          /* ids are in no order */
+    int64_t first; /* of a contiguous block */
+    int64_t *ids;  /* [num_owned] */
+    int is_list;   /* ids are in no order */
     int64_t num_needed;
-    int64_t *needed_ids;  /* [num_needed] */
-    int32_t *owner_rank;  /* [num_needed] */
-    int64_t *owner_row;   /* [num_needed] */
+    int64_t *needed_ids; /* [num_needed] */
+    int32_t *owner_rank; /* [num_needed] */
+    int64_t *owner_row;  /* [num_needed] */
 } spt_pattern_t;
 
 /** A random pattern: blocks or lists, with empty ranks; needs that are few or many, near or far, with favourites,
@@ -65,7 +65,7 @@ void spt_gather(const spt_pattern_t *pattern, const void *owned, size_t row_byte
 /** Contributions to owned rows. */
 typedef struct spt_contributions {
     int64_t num;
-    const int64_t *row; /* [num] owned row */
+    const int64_t *row;        /* [num] owned row */
     const unsigned char *rows; /* [num] dense */
 } spt_contributions_t;
 

@@ -177,17 +177,28 @@ static int write_topology(int kind, int n, char *text, size_t size)
 {
     int a = (n + 1) / 3, b = n / 5 + 1, c = n - a - b;
     switch (kind) {
-    case 0: return snprintf(text, size, "1x%d", n);
-    case 1: return n > 1 ? snprintf(text, size, "%dx1", n) : 0;
-    case 2: return n > 2 && n % 2 == 0 ? snprintf(text, size, "2x%d", n / 2) : 0;
-    case 3: return n > 4 && n % 2 == 0 ? snprintf(text, size, "%dx2", n / 2) : 0;
-    case 4: return n % 4 == 0 ? snprintf(text, size, "2x2x%d", n / 4) : 0;
-    case 5: return n > 2 ? snprintf(text, size, "%d,%d,%d", a, b, c) : 0;
-    case 6: return n > 2 && n % 2 == 0 ? snprintf(text, size, "2x%d:cyclic", n / 2) : 0;
-    case 7: return n > 3 ? snprintf(text, size, "%d,%d,%d:cyclic", c, a, b) : 0;
-    case 8: return n > 4 ? snprintf(text, size, "(2,1),(1,%d)", n - 4) : 0;
-    case 9: return n > 6 ? snprintf(text, size, "(2,1),(1,%d),(1x1):cyclic", n - 5) : 0;
-    default: return 0;
+    case 0:
+        return snprintf(text, size, "1x%d", n);
+    case 1:
+        return n > 1 ? snprintf(text, size, "%dx1", n) : 0;
+    case 2:
+        return n > 2 && n % 2 == 0 ? snprintf(text, size, "2x%d", n / 2) : 0;
+    case 3:
+        return n > 4 && n % 2 == 0 ? snprintf(text, size, "%dx2", n / 2) : 0;
+    case 4:
+        return n % 4 == 0 ? snprintf(text, size, "2x2x%d", n / 4) : 0;
+    case 5:
+        return n > 2 ? snprintf(text, size, "%d,%d,%d", a, b, c) : 0;
+    case 6:
+        return n > 2 && n % 2 == 0 ? snprintf(text, size, "2x%d:cyclic", n / 2) : 0;
+    case 7:
+        return n > 3 ? snprintf(text, size, "%d,%d,%d:cyclic", c, a, b) : 0;
+    case 8:
+        return n > 4 ? snprintf(text, size, "(2,1),(1,%d)", n - 4) : 0;
+    case 9:
+        return n > 6 ? snprintf(text, size, "(2,1),(1,%d),(1x1):cyclic", n - 5) : 0;
+    default:
+        return 0;
     }
 }
 

@@ -48,9 +48,9 @@ int64_t spt_below(spt_random_t *random, int64_t n);
 
 /* --- assertions: all ranks must come here ------------------------------------------------------------------------ */
 
-#define spt_assert_all(condition)    spt_check_all((condition), #condition, __FILE__, __LINE__)
-#define spt_assert_ok_all(call)      spt_check_ok_all((call), #call, __FILE__, __LINE__)
-#define spt_assert_fails_all(call)   spt_check_fails_all((call), #call, __FILE__, __LINE__)
+#define spt_assert_all(condition)  spt_check_all((condition), #condition, __FILE__, __LINE__)
+#define spt_assert_ok_all(call)    spt_check_ok_all((call), #call, __FILE__, __LINE__)
+#define spt_assert_fails_all(call) spt_check_fails_all((call), #call, __FILE__, __LINE__)
 /** Rank @p culprit gets @p status and a text with @p words in it; the others TULLE_ERR_REMOTE and a text that names the
  * culprit and has the words too. */
 #define spt_assert_blames(call, status, culprit, words)                                                                \
@@ -71,7 +71,8 @@ void spt_check_fails_alike(tulle_status_t status, tulle_status_t expected, const
 
 /** All ranks on a declared topology (NULL: discovered), with a time limit that turns a hang into a failure. */
 tulle_comm_t *spt_comm(const char *topology, int disable_shared_memory);
-/** The i-th of a list of topologies of this many ranks: flat, two and three levels, ragged, cyclic; NULL after the last.
+/** The i-th of a list of topologies of this many ranks: flat, two and three levels, ragged, cyclic; NULL after the
+ * last.
  * @return static storage, overwritten by the next call */
 const char *spt_topology(int i);
 
