@@ -88,10 +88,11 @@ static tulle_status_t alloc_rows(const perf_case_t *one, state_t *state)
     tulle_status_t st = TULLE_OK;
     const perf_halo_t *halo = one->halo;
     const perf_values_t *values = &one->values;
-    TLI_TRY(tli_arena_alloc_raw(&state->arena, halo->num_rows, one->row_bytes, &state->dense));
+    /* Zeroed, not raw: pages are touched here and not in the first exchange, which decides on the number of others. */
+    TLI_TRY(tli_arena_alloc(&state->arena, halo->num_rows, one->row_bytes, &state->dense));
     if (one->direction == TULLE_GATHER)
         goto done;
-    TLI_TRY(tli_arena_alloc_raw(&state->arena, halo->num_ranks * halo->num_owned, one->row_bytes, &state->incoming));
+    TLI_TRY(tli_arena_alloc(&state->arena, halo->num_ranks * halo->num_owned, one->row_bytes, &state->incoming));
     perf_reduce_fill_identity(values->datatype, values->op, state->dense, halo->num_rows * values->width);
 done:
     return st;

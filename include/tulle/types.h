@@ -39,8 +39,8 @@ typedef enum tulle_datatype {
     X(PROD, 4, "prod")                                                                                                 \
     X(REPLACE, 5, "replace")
 
-/** How scatter combines an owned row with what arrives for it. Complex types know sum, prod and replace only. Integers wrap;
- * min and max of a NaN and a number are either. */
+/** How scatter combines an owned row with what arrives for it. Complex types know sum, prod and replace only. Integers
+ * wrap; min and max of a NaN and a number are either. */
 typedef enum tulle_op {
 #define TULLE_OP_ENUM(name, value, text) TULLE_OP_##name = value,
     TULLE_OP_MAP(TULLE_OP_ENUM)

@@ -86,15 +86,22 @@ static void shm_close(void *opaque)
     }
 }
 
+/* The same place for every rank that maps the segment: maps differ by whole pages. */
+static unsigned char *first_line(unsigned char *segment)
+{
+    return segment + (LINE - (uintptr_t)segment % LINE) % LINE;
+}
+
 static tulle_status_t allocate_segment(channel_t *channel, size_t bytes, int num_bells)
 {
     tulle_status_t st = TULLE_OK;
     MPI_Info info = MPI_INFO_NULL;
-    /* Whole pages, so that no two ranks write the same one. */
-    MPI_Aint size = (MPI_Aint)((bytes + 4095) / 4096 * 4096);
+    /* MPI aligns a segment to 8 bytes only: there is room to begin at a cache line. */
+    MPI_Aint size = (MPI_Aint)((bytes + 2 * LINE - 1) / LINE * LINE);
     TLI_MPI(MPI_Info_create(&info));
     TLI_MPI(MPI_Info_set(info, "alloc_shared_noncontig", "true"));
     TLI_MPI(MPI_Win_allocate_shared(size, 1, info, channel->comm->shared, &channel->segment, &channel->window));
+    channel->segment = first_line(channel->segment);
     TLI_MPI(MPI_Win_lock_all(MPI_MODE_NOCHECK, channel->window));
     memset(channel->segment, 0, channel->rows_offset);
     ((front_t *)channel->segment)->num_bells = num_bells;
@@ -185,6 +192,7 @@ static tulle_status_t find_segments(channel_t *channel)
         int unit = 0;
         TLI_MPI(MPI_Win_shared_query(channel->window, channel->partners[p].shared_rank, &size, &unit,
                                      &channel->partners[p].segment));
+        channel->partners[p].segment = first_line(channel->partners[p].segment);
     }
 done:
     return st;
