@@ -120,6 +120,9 @@ static tulle_status_t list_shell(const box_t *box, const tli_runs_t *own, tli_ar
     int64_t extent[3];
     for (int axis = 0; axis < 3; axis++)
         extent[axis] = box->hi[axis] - box->lo[axis] + 2 * box->depth[axis];
+    TLI_REQUIRE(extent[1] < TLI_MAX_ID / extent[0] && extent[2] < TLI_MAX_ID / (extent[0] * extent[1]),
+                TULLE_ERR_OVERFLOW, "the box and its neighbours are %lld x %lld x %lld cells, more than 2^62",
+                (long long)extent[0], (long long)extent[1], (long long)extent[2]);
     /* All lines of the enlarged box that are outside on y or z, and two ends of those that are not. */
     int64_t inner_lines = (extent[1] - 2 * box->depth[1]) * (extent[2] - 2 * box->depth[2]);
     int64_t capacity = extent[0] * (extent[1] * extent[2] - inner_lines) + 2 * inner_lines;

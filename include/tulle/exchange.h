@@ -65,9 +65,9 @@ TULLE_API tulle_status_t tulle_exchange_create(const tulle_plan_t *plan, tulle_d
 /**
  * Begin one exchange. Until tulle_exchange_wait() returns, gather's owned rows must not change and its ghost rows must
  * not be touched; scatter's ghost rows must not change and its owned rows must not be touched. Several exchanges may be
- * in flight, started and waited for in any order, different from rank to rank; two of them must not write the same rows.
- * While one is in flight, collective calls on its communicator (create, destroy, stats) must come in the same place
- * between its start and wait on every rank.
+ * in flight, started and waited for in any order, different from rank to rank; two of them must not write the same
+ * rows. While one is in flight, collective calls on its communicator (create, destroy, stats) must come in the same
+ * place between its start and wait on every rank.
  * @collective every rank must start it; does not block
  * @param[in,out] exchange not in flight
  * @param[in]     stream   CUDA stream to order after; NULL on host memory

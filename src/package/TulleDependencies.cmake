@@ -44,7 +44,8 @@ if(NOT MPI_C_FOUND)
   message(FATAL_ERROR "MPI for C was not found. On Debian and Ubuntu: apt-get install libopenmpi-dev openmpi-bin "
                       "(or libmpich-dev mpich). Elsewhere name its wrapper: -DMPI_C_COMPILER=/path/to/mpicc")
 endif()
-tulle_report(MPI "${MPI_C_VERSION} (${MPI_C_COMPILER})")
+find_program(tulle_mpi_compiler NAMES ${MPI_C_COMPILER} NO_CACHE) # with its path: it may be given as a name
+tulle_report(MPI "${MPI_C_VERSION} (${tulle_mpi_compiler})")
 
 find_path(XXHASH_INCLUDE_DIR xxhash.h DOC "Folder of xxhash.h; only the header is used")
 mark_as_advanced(XXHASH_INCLUDE_DIR)
@@ -57,7 +58,7 @@ tulle_report(xxHash "${XXHASH_INCLUDE_DIR} (header only)")
 # Optional.
 tulle_switch(TULLE_ENABLE_HWLOC "NUMA domains inside a node, through hwloc")
 tulle_switch(TULLE_ENABLE_JANSSON "JSON output, through Jansson")
-tulle_find_module(tulle_hwloc TULLE_ENABLE_HWLOC hwloc>=2.0 libhwloc-dev)
+tulle_find_module(tulle_hwloc TULLE_ENABLE_HWLOC hwloc>=2.1 libhwloc-dev)
 tulle_find_module(tulle_jansson TULLE_ENABLE_JANSSON jansson>=2.7 libjansson-dev)
 
 # What a program must link besides, when the library is static.
@@ -70,13 +71,16 @@ if(NOT BUILD_SHARED_LIBS)
   endforeach()
 endif()
 
-foreach(name IN ITEMS CUDA NCCL UCX)
+foreach(name IN ITEMS NCCL UCX)
   tulle_switch(TULLE_ENABLE_${name} "${name}; not in this release")
   if(TULLE_ENABLE_${name} STREQUAL "ON")
     message(FATAL_ERROR "TULLE_ENABLE_${name}=ON: ${name} is not in this release. Leave it AUTO or OFF.")
   endif()
   tulle_report(${name} "not used yet")
 endforeach()
+
+tulle_switch(TULLE_ENABLE_CUDA "Memory and kernels on NVIDIA GPUs")
+include(TulleCuda) # sets TULLE_WITH_CUDA
 
 # Give a target everything it is compiled and linked with. visibility is that of the private parts.
 function(tulle_link_dependencies target visibility)
@@ -89,6 +93,10 @@ function(tulle_link_dependencies target visibility)
       target_compile_definitions(${target} ${visibility} TULLE_HAVE_${upper})
     endif()
   endforeach()
+  if(TULLE_WITH_CUDA)
+    target_link_libraries(${target} ${visibility} CUDA::cudart_static)
+    target_link_options(${target} PRIVATE LINKER:--exclude-libs,libcudart_static.a) # none of its names is ours
+  endif()
 endfunction()
 
 # Tests and benchmarks: built by default when Tulle is the project, not when it is a part of another one.
@@ -124,6 +132,11 @@ function(tulle_configure_pkg_config)
   endforeach()
   string(REPLACE ";" " " tulle_pc_libs "${MPI_C_LIBRARIES}")
   list(JOIN tulle_static_modules ", " tulle_pc_requires)
+  set(tulle_pc_libs_private -lm)
+  if(tulle_static_cuda)
+    get_target_property(runtime CUDA::cudart_static IMPORTED_LOCATION)
+    string(APPEND tulle_pc_libs_private " ${runtime} -ldl -lrt -lpthread")
+  endif()
   file(RELATIVE_PATH tulle_pc_prefix ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CMAKE_INSTALL_PREFIX})
   configure_file(${PROJECT_SOURCE_DIR}/src/package/tulle.pc.in ${PROJECT_BINARY_DIR}/tulle.pc @ONLY)
 endfunction()

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Kernels, and nothing else: what a thread does is in pack_kernel.h, how many there are in pack_shape.c. */
+extern "C" {
+#include "src/device/device.h"
+#include "src/device/pack_device.h"
+#include "src/fault.h"
+}
+
+#include "src/device/pack_kernel.h"
+
+static __device__ int64_t this_thread()
+{
+    return (int64_t)blockIdx.x * TLI_BLOCK_THREADS + threadIdx.x;
+}
+
+static __device__ int64_t all_threads()
+{
+    return (int64_t)gridDim.x * TLI_BLOCK_THREADS;
+}
+
+static __global__ void __launch_bounds__(TLI_BLOCK_THREADS) copy_rows(tli_copy_args_t args, tli_shape_t shape)
+{
+    tli_copy_thread(&args, &shape, this_thread(), all_threads());
+}
+
+static __global__ void __launch_bounds__(TLI_BLOCK_THREADS, 3) push_rows(tli_push_args_t args)
+{
+    tli_push_thread(&args, this_thread(), all_threads());
+}
+
+template <tulle_datatype_t datatype, int size, tulle_op_t op>
+static __global__ void __launch_bounds__(TLI_BLOCK_THREADS) reduce_rows(tli_reduce_args_t args, tli_shape_t shape)
+{
+    tli_reduce_thread(&args, &shape, datatype, size, op, this_thread(), all_threads());
+}
+
+/* The answer of the launch itself: cudaGetLastError() could report what somebody else did before. */
+static tulle_status_t launch(const void *kernel, int64_t num_blocks, void **arguments, void *stream, const char *what)
+{
+    cudaError_t code = cudaSuccess;
+    if (num_blocks > 0)
+        code = cudaLaunchKernel(kernel, dim3((unsigned)num_blocks), dim3(TLI_BLOCK_THREADS), arguments, 0,
+                                (cudaStream_t)stream);
+    return code == cudaSuccess ? TULLE_OK : tli_device_fail((int)code, TLI_WHERE, what);
+}
+
+extern "C" tulle_status_t tli_copy_rows_launch(const tli_copy_args_t *args, void *stream)
+{
+    tli_copy_args_t rows = *args;
+    tli_shape_t shape = tli_copy_shape(args);
+    void *arguments[] = {&rows, &shape};
+    return launch((const void *)copy_rows, tli_copy_blocks(&shape, rows.num_rows), arguments, stream, "copy of rows");
+}
+
+extern "C" tulle_status_t tli_push_rows_launch(const tli_push_args_t *args, void *stream)
+{
+    tli_push_args_t push = *args;
+    void *arguments[] = {&push};
+    return launch((const void *)push_rows, push.num_blocks, arguments, stream, "push of rows");
+}
+
+/* --- reductions: a kernel for every datatype and op -------------------------------------------------------------- */
+
+template <tulle_datatype_t datatype, int size> static const void *ordered_kernel(tulle_op_t op)
+{
+    if (op == TULLE_OP_MIN)
+        return (const void *)reduce_rows<datatype, size, TULLE_OP_MIN>;
+    return (const void *)reduce_rows<datatype, size, TULLE_OP_MAX>;
+}
+
+template <tulle_datatype_t datatype, int size> static const void *arithmetic_kernel(tulle_op_t op)
+{
+    if (op == TULLE_OP_SUM)
+        return (const void *)reduce_rows<datatype, size, TULLE_OP_SUM>;
+    return (const void *)reduce_rows<datatype, size, TULLE_OP_PROD>;
+}
+
+template <tulle_datatype_t datatype, int size> static const void *real_kernel(tulle_op_t op)
+{
+    if (op == TULLE_OP_MIN || op == TULLE_OP_MAX)
+        return ordered_kernel<datatype, size>(op);
+    return arithmetic_kernel<datatype, size>(op);
+}
+
+/* Replacing asks for the size only. */
+static const void *replace_kernel(tulle_datatype_t datatype)
+{
+    switch (tulle_datatype_size(datatype)) {
+    case 16:
+        return (const void *)reduce_rows<TULLE_C128, 16, TULLE_OP_REPLACE>;
+    case 8:
+        return (const void *)reduce_rows<TULLE_I64, 8, TULLE_OP_REPLACE>;
+    case 4:
+        return (const void *)reduce_rows<TULLE_I32, 4, TULLE_OP_REPLACE>;
+    case 2:
+        return (const void *)reduce_rows<TULLE_F16, 2, TULLE_OP_REPLACE>;
+    default:
+        return (const void *)reduce_rows<TULLE_BYTE, 1, TULLE_OP_REPLACE>;
+    }
+}
+
+/* The datatype knows the op. */
+static const void *reduce_kernel(tulle_datatype_t datatype, tulle_op_t op)
+{
+    if (op == TULLE_OP_REPLACE)
+        return replace_kernel(datatype);
+    switch (datatype) {
+    case TULLE_F64:
+        return real_kernel<TULLE_F64, 8>(op);
+    case TULLE_F32:
+        return real_kernel<TULLE_F32, 4>(op);
+    case TULLE_F16:
+        return real_kernel<TULLE_F16, 2>(op);
+    case TULLE_BF16:
+        return real_kernel<TULLE_BF16, 2>(op);
+    case TULLE_I8:
+        return real_kernel<TULLE_I8, 1>(op);
+    case TULLE_I32:
+        return real_kernel<TULLE_I32, 4>(op);
+    case TULLE_I64:
+        return real_kernel<TULLE_I64, 8>(op);
+    case TULLE_U8:
+        return real_kernel<TULLE_U8, 1>(op);
+    case TULLE_C64:
+        return arithmetic_kernel<TULLE_C64, 8>(op);
+    case TULLE_C128:
+        return arithmetic_kernel<TULLE_C128, 16>(op);
+    case TULLE_BYTE:
+        break;
+    }
+    return NULL;
+}
+
+extern "C" tulle_status_t tli_reduce_rows_launch(const tli_reduce_args_t *args, int64_t areas_alignment, void *stream)
+{
+    tli_reduce_args_t rows = *args;
+    tli_shape_t shape = tli_reduce_shape(args, areas_alignment);
+    void *arguments[] = {&rows, &shape};
+    TLI_ASSERT(tli_has_reduction(args->datatype, args->op));
+    return launch(reduce_kernel(rows.datatype, rows.op), tli_reduce_blocks(&shape, rows.num_rows), arguments, stream,
+                  "reduction of rows");
+}
