@@ -5,6 +5,7 @@
 
 #include "collectives/exchange.h"
 #include "src/agree.h"
+#include "src/options.h"
 
 #define FIELD_ALIGNMENT 64
 #define MAX_BYTES       ((int64_t)1 << 62)
@@ -310,12 +311,7 @@ static tulle_status_t read_options(const tulle_exchange_options_t *given, const 
 {
     tulle_status_t st = TULLE_OK;
     tulle_exchange_options_t options = TULLE_EXCHANGE_OPTIONS_INIT;
-    if (given != NULL) {
-        TLI_REQUIRE(given->struct_size == sizeof *given, TULLE_ERR_ARG,
-                    "options.struct_size is %zu, expected %zu: start from TULLE_EXCHANGE_OPTIONS_INIT",
-                    given->struct_size, sizeof *given);
-        options = *given;
-    }
+    TLI_TRY(tli_options_take(given, &options, sizeof options, sizeof options, "TULLE_EXCHANGE_OPTIONS_INIT"));
     TLI_REQUIRE(options.timeout_ms >= 0, TULLE_ERR_ARG, "options.timeout_ms is %lld, must not be negative",
                 (long long)options.timeout_ms);
     x->op = options.op == 0 ? TULLE_OP_SUM : options.op;

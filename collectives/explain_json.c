@@ -40,8 +40,7 @@ tulle_status_t tli_explain_json(const tulle_plan_stats_t *stats, const tulle_top
     json_t *object = plan_object(stats, topology, is_emulated);
     TLI_REQUIRE(object != NULL, TULLE_ERR_NOMEM, "Jansson could not build the plan's JSON");
     TLI_REQUIRE(json_dumpf(object, out, JSON_INDENT(2)) == 0 && fputc('\n', out) != EOF && fflush(out) == 0,
-                TULLE_ERR_FILE,
-                "the stream refused the JSON");
+                TULLE_ERR_FILE, "the stream refused the JSON");
 done:
     json_decref(object);
     return st;

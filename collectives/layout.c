@@ -71,7 +71,8 @@ done:
     return st;
 }
 
-/* Rows in the blocks of the ranks before. Summed in halves of 31 bits: no sum wraps, and one beyond all ids stays there. */
+/* Rows in the blocks of the ranks before. Summed in halves of 31 bits: no sum wraps, and one beyond all ids stays
+ * there. */
 static int count_before(const tulle_comm_t *comm, int64_t following, int64_t *before_out)
 {
     const int64_t mask = INT64_C(0x7fffffff);

@@ -7,6 +7,7 @@
 
 #include "collectives/negotiate.h"
 #include "src/agree.h"
+#include "src/options.h"
 
 #define DEFAULT_ROW_BYTES 256
 
@@ -32,12 +33,7 @@ static double now_ns(void)
 static tulle_status_t read_options(const tulle_plan_options_t *given, tulle_plan_options_t *options)
 {
     tulle_status_t st = TULLE_OK;
-    if (given != NULL) {
-        TLI_REQUIRE(given->struct_size == sizeof *given, TULLE_ERR_ARG,
-                    "options.struct_size is %zu, expected %zu: start from TULLE_PLAN_OPTIONS_INIT", given->struct_size,
-                    sizeof *given);
-        *options = *given;
-    }
+    TLI_TRY(tli_options_take(given, options, sizeof *options, sizeof *options, "TULLE_PLAN_OPTIONS_INIT"));
     TLI_REQUIRE(options->strategy >= TULLE_STRATEGY_AUTO && options->strategy <= TULLE_STRATEGY_AGGREGATED,
                 TULLE_ERR_ARG, "strategy %d is none of auto direct rail balanced aggregated", (int)options->strategy);
     TLI_REQUIRE(options->ghost_order == TULLE_GHOST_ORDER_CALLER || options->ghost_order == TULLE_GHOST_ORDER_PLAN,

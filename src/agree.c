@@ -24,6 +24,16 @@ done:
     return st;
 }
 
+/* The error as this rank reports it: found on that rank, in its words. */
+static tulle_status_t fail_remote(int failing_rank, const tulle_error_t *error)
+{
+    tulle_status_t st = tli_fail(TULLE_ERR_REMOTE, error->native, TLI_WHERE, "rank %d: %s", failing_rank, error->text);
+    tulle_error_t remote = *tulle_last_error();
+    remote.rank = failing_rank;
+    tli_fault_set(&remote);
+    return st;
+}
+
 tulle_status_t tli_agree(MPI_Comm comm, tulle_status_t local)
 {
     tulle_status_t st = TULLE_OK;
@@ -35,8 +45,7 @@ tulle_status_t tli_agree(MPI_Comm comm, tulle_status_t local)
     if (first != INT_MAX) {
         tulle_error_t error;
         TLI_TRY(spread_error(comm, first, &error));
-        st = local != TULLE_OK ? local
-                               : tli_fail(TULLE_ERR_REMOTE, error.native, TLI_WHERE, "rank %d: %s", first, error.text);
+        st = local != TULLE_OK ? local : fail_remote(first, &error);
     }
 done:
     return st;

@@ -41,18 +41,12 @@ done:
     return st;
 }
 
-/* Options may come from an older caller: only the fields that its struct has are read. */
 static tulle_status_t read_options(const tulle_comm_options_t *given, tulle_comm_options_t *options)
 {
     tulle_status_t st = TULLE_OK;
     int64_t environment_timeout_ms = 0;
     *options = (tulle_comm_options_t)TULLE_COMM_OPTIONS_INIT;
-    if (given != NULL) {
-        TLI_REQUIRE(given->struct_size == sizeof *given, TULLE_ERR_ARG,
-                    "options.struct_size is %zu, expected %zu: start from TULLE_COMM_OPTIONS_INIT", given->struct_size,
-                    sizeof *given);
-        *options = *given;
-    }
+    TLI_TRY(tli_options_take(given, options, sizeof *options, sizeof *options, "TULLE_COMM_OPTIONS_INIT"));
     TLI_REQUIRE(options->timeout_ms >= 0, TULLE_ERR_ARG, "options.timeout_ms is %lld, must not be negative",
                 (long long)options->timeout_ms);
     TLI_TRY(tli_options_timeout_ms(&environment_timeout_ms));

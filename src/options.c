@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The only place that reads the environment. */
+ * The only place that reads the environment, and what callers of other versions hand over. */
 #include "src/options.h"
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "src/fault.h"
+
+/* [bytes] No options struct will ever be larger: a struct_size beyond is a struct that was not initialised. */
+#define LARGEST_STRUCT ((size_t)4096)
 
 const char *tli_options_topology(void)
 {
@@ -26,6 +30,27 @@ tulle_status_t tli_options_timeout_ms(int64_t *timeout_ms_out)
                     "TULLE_TIMEOUT_MS is \"%s\": give milliseconds as a whole number, 0 for no limit", text);
     }
     *timeout_ms_out = value;
+done:
+    return st;
+}
+
+tulle_status_t tli_options_take(const void *given, void *options, size_t size, size_t oldest_size,
+                                const char *initializer)
+{
+    tulle_status_t st = TULLE_OK;
+    size_t given_size = 0;
+    if (given == NULL)
+        goto done;
+    memcpy(&given_size, given, sizeof given_size);
+    TLI_REQUIRE(given_size >= oldest_size && given_size <= LARGEST_STRUCT, TULLE_ERR_ARG,
+                "options.struct_size is %zu, expected %zu: start from %s", given_size, size, initializer);
+    for (size_t i = size; i < given_size; i++)
+        TLI_REQUIRE(
+            ((const unsigned char *)given)[i] == 0, TULLE_ERR_ARG,
+            "options.struct_size is %zu and an option beyond byte %zu is set: this library is too old to know it",
+            given_size, size);
+    memcpy(options, given, given_size < size ? given_size : size);
+    memcpy(options, &size, sizeof size);
 done:
     return st;
 }

@@ -3,6 +3,7 @@
 #ifndef TLI_OPTIONS_H
 #define TLI_OPTIONS_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include <tulle/status.h>
@@ -12,5 +13,18 @@ const char *tli_options_topology(void);
 
 /** [ms] TULLE_TIMEOUT_MS, 0 when unset. Fails with TULLE_ERR_ARG on anything but a whole number >= 0. */
 tulle_status_t tli_options_timeout_ms(int64_t *timeout_ms_out);
+
+/**
+ * Take an options struct from a caller who may have been compiled with another version of the headers: fields that the
+ * caller's struct lacks keep their defaults, fields that this library does not know must be zero.
+ * @param[in]     given       the caller's struct, which begins with its size; NULL = defaults
+ * @param[in,out] options     our struct, set to its defaults
+ * @param[in]     size        [bytes] of our struct
+ * @param[in]     oldest_size [bytes] of the struct in the first release that had it
+ * @param[in]     initializer name of the macro to start from, for the error text
+ * @retval TULLE_ERR_ARG a struct_size below oldest_size, or an unknown field that is set
+ */
+tulle_status_t tli_options_take(const void *given, void *options, size_t size, size_t oldest_size,
+                                const char *initializer);
 
 #endif

@@ -154,6 +154,7 @@ void spt_check_blames(tulle_status_t status, tulle_status_t expected, int culpri
         snprintf(name, sizeof name, "rank %d: ", culprit);
     }
     is_right = is_right && status == expected && strstr(tulle_last_error()->text, name) != NULL;
+    is_right = is_right && (spt_rank() == culprit || tulle_last_error()->rank == culprit);
     if (!is_right)
         print_unexpected(status, expected, words);
     spt_check_all(is_right, what, file, line);
