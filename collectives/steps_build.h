@@ -5,6 +5,7 @@
 
 #include "collectives/steps.h"
 #include "src/fault.h"
+#include "src/transport/transport.h"
 
 typedef struct tli_steps_builder {
     const tulle_plan_t *plan;
@@ -22,6 +23,12 @@ typedef struct tli_steps_builder {
     int64_t *feeds;              /* incoming messages whose rows an outgoing one carries on */
     int64_t num_feeds;
 } tli_steps_builder_t;
+
+/** Whether the receiver of a message reads its rows where the sender has them. */
+static inline int tli_reads_remotely(const tli_end_t *end)
+{
+    return tli_transports[end->transport]->reads_remotely;
+}
 
 tulle_status_t tli_steps_gather(tli_steps_builder_t *b);
 tulle_status_t tli_steps_scatter(tli_steps_builder_t *b);

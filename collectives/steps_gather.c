@@ -2,7 +2,6 @@
  * Gather: owned rows are packed and sent; what arrives is sent on first, then put into the ghost rows. */
 #include "collectives/steps_build.h"
 #include "src/sort.h"
-#include "src/transport/transport.h"
 
 typedef struct gather {
     tli_steps_builder_t *b;
@@ -13,15 +12,10 @@ typedef struct gather {
     int64_t *ghost_slot;   /* slots they come from */
 } gather_t;
 
-static int reads_remotely(const tli_end_t *end)
-{
-    return tli_transports[end->transport]->reads_remotely;
-}
-
 /* A message lands in the caller's ghost rows when those are exactly its rows and nobody here reads them again. */
 static int lands_in_place(const tli_steps_builder_t *b, int64_t k)
 {
-    return b->in_place && !b->is_forwarded[k] && !reads_remotely(&b->steps.receive_ends[k]);
+    return b->in_place && !b->is_forwarded[k] && !tli_reads_remotely(&b->steps.receive_ends[k]);
 }
 
 static void place_arrivals(gather_t *g)
@@ -33,7 +27,7 @@ static void place_arrivals(gather_t *g)
             end->area = TLI_AREA_GHOST;
             end->first_row = b->slot_position[b->plan->in_ptr[k]];
         } else {
-            int is_remote = reads_remotely(end);
+            int is_remote = tli_reads_remotely(end);
             end->area = tli_add_area(b, is_remote ? TLI_AREA_REMOTE : TLI_AREA_SHARED, end->num_rows, k);
         }
         g->area_of_in[k] = end->area;
@@ -43,7 +37,7 @@ static void place_arrivals(gather_t *g)
 /* Rows of a message in the order of their places, to copy them out of the area that they were found in. */
 static const int64_t *read_index(const tli_steps_builder_t *b, int64_t k)
 {
-    return reads_remotely(&b->steps.receive_ends[k]) ? b->plan->slot_read + b->plan->in_ptr[k] : NULL;
+    return tli_reads_remotely(&b->steps.receive_ends[k]) ? b->plan->slot_read + b->plan->in_ptr[k] : NULL;
 }
 
 /* --- sends that wait for nothing --------------------------------------------------------------------------------- */
@@ -114,7 +108,7 @@ static tulle_status_t start_sends(gather_t *g)
     TLI_TRY(tli_arena_alloc_raw(&b->scratch, b->steps.num_sends, 2 * sizeof *order, &scratch));
     for (int64_t m = 0; m < b->steps.num_sends; m++) {
         g->task_of_out[m] = -1;
-        if (!reads_remotely(&b->steps.send_ends[m])) {
+        if (!tli_reads_remotely(&b->steps.send_ends[m])) {
             order[2 * n] = INT64_MAX - b->steps.send_ends[m].num_rows;
             order[2 * n++ + 1] = m;
         }
@@ -133,7 +127,7 @@ static void publish(gather_t *g)
     tli_task_t *task = tli_add_task(b, 0);
     int64_t area = -1;
     for (int64_t m = 0; m < b->steps.num_sends; m++) {
-        if (!reads_remotely(&b->steps.send_ends[m]) || !b->has_owned[m])
+        if (!tli_reads_remotely(&b->steps.send_ends[m]) || !b->has_owned[m])
             continue;
         if (area < 0) {
             area = tli_add_area(b, TLI_AREA_SHARED, b->plan->num_published, -1);
@@ -255,7 +249,7 @@ static void pass_on(gather_t *g, int64_t k)
     }
     for (int64_t m = 0; m < plan->num_out; m++) {
         int is_from_here = b->feed_ptr[m + 1] - b->feed_ptr[m] == 1 && b->feeds[b->feed_ptr[m]] == k;
-        if (is_from_here && reads_remotely(&b->steps.send_ends[m])) {
+        if (is_from_here && tli_reads_remotely(&b->steps.send_ends[m])) {
             b->steps.send_ends[m].area = g->area_of_in[k];
             tli_add_send(b, task, m);
         }
@@ -267,7 +261,7 @@ static tulle_status_t receive(gather_t *g, int64_t k)
     tulle_status_t st = TULLE_OK;
     tli_task_t *task = tli_add_task(g->b, 1);
     TLI_TRY(place_ghosts(g, task, k));
-    if (reads_remotely(&g->b->steps.receive_ends[k]))
+    if (tli_reads_remotely(&g->b->steps.receive_ends[k]))
         tli_add_release(g->b, task, k);
 done:
     return st;

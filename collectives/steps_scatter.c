@@ -3,7 +3,6 @@
  * from where its rows were sent on. Contributions to a row are combined in a fixed order: this rank's own, then by
  * message. */
 #include "collectives/steps_build.h"
-#include "src/transport/transport.h"
 
 /* Contributions to every slot and to every owned row, in their order. Targets 0..slots-1 are slots, then owned rows. */
 typedef struct scatter {
@@ -16,11 +15,6 @@ typedef struct scatter {
     int64_t owned_task;
 } scatter_t;
 
-static int reads_remotely(const tli_end_t *end)
-{
-    return tli_transports[end->transport]->reads_remotely;
-}
-
 static int64_t target_of(const scatter_t *s, int64_t source)
 {
     return TLI_IS_OWNED(source) ? s->num_slots + source : TLI_SLOT_OF(source);
@@ -31,7 +25,7 @@ static void place_returns(scatter_t *s)
     tli_steps_builder_t *b = s->b;
     for (int64_t m = 0; m < b->plan->num_out; m++) {
         tli_end_t *end = &b->steps.receive_ends[m];
-        end->area = tli_add_area(b, reads_remotely(end) ? TLI_AREA_REMOTE : TLI_AREA_PRIVATE, end->num_rows, m);
+        end->area = tli_add_area(b, tli_reads_remotely(end) ? TLI_AREA_REMOTE : TLI_AREA_PRIVATE, end->num_rows, m);
     }
 }
 
@@ -108,7 +102,7 @@ static void release_inputs(scatter_t *s, tli_task_t *task, int64_t k)
     for (int64_t m = 0; m < b->plan->num_out; m++) {
         int num_feeds = (int)(b->feed_ptr[m + 1] - b->feed_ptr[m]);
         int64_t reader = num_feeds > 0 ? b->feeds[b->feed_ptr[m]] : b->plan->num_in;
-        if (reader == k && reads_remotely(&b->steps.receive_ends[m]))
+        if (reader == k && tli_reads_remotely(&b->steps.receive_ends[m]))
             tli_add_release(b, task, m);
     }
 }
@@ -129,11 +123,11 @@ static void return_message(scatter_t *s, int64_t k)
     int plain = is_plain(s, k);
     tli_task_t *task = tli_add_task(b, s->num_inputs[k]);
     s->task_of_in[k] = b->steps.num_tasks - 1;
-    if (plain && b->in_place && !reads_remotely(end)) {
+    if (plain && b->in_place && !tli_reads_remotely(end)) {
         end->area = TLI_AREA_GHOST;
         end->first_row = b->slot_position[first];
     } else {
-        end->area = tli_add_area(b, reads_remotely(end) ? TLI_AREA_SHARED : TLI_AREA_PRIVATE, end->num_rows, -1);
+        end->area = tli_add_area(b, tli_reads_remotely(end) ? TLI_AREA_SHARED : TLI_AREA_PRIVATE, end->num_rows, -1);
         tli_operation_t *operation = tli_add_operation(b, task, end->area, TLI_AREA_GHOST, end->num_rows);
         if (plain) {
             operation->source_index = s->entry_row + first_entry;
