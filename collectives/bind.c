@@ -336,15 +336,13 @@ static tulle_status_t alloc_exchange(tulle_plan_t *plan, int is_cached, tulle_di
 }
 
 /* All ranks come here, whatever their status. */
-static tulle_status_t create(tulle_status_t local, tulle_plan_t *plan, int is_cached, tulle_direction_t direction,
+static tulle_status_t create(tulle_plan_t *plan, int is_cached, tulle_direction_t direction,
                              const tulle_field_t *fields, int num_fields, const tulle_exchange_options_t *options,
                              tulle_exchange_t **exchange_out)
 {
-    tulle_status_t st = local;
     tulle_exchange_t *x = NULL;
     MPI_Comm mpi = plan->comm->mpi;
-    if (st == TULLE_OK)
-        st = alloc_exchange(plan, is_cached, direction, options, &x);
+    tulle_status_t st = alloc_exchange(plan, is_cached, direction, options, &x);
     if (st == TULLE_OK && exchange_out == NULL)
         st = tli_fail(TULLE_ERR_ARG, 0, TLI_WHERE, "exchange_out is NULL");
     if (st == TULLE_OK)
@@ -368,17 +366,17 @@ tulle_status_t tulle_exchange_create(const tulle_plan_t *plan, tulle_direction_t
     TLI_REQUIRE(plan != NULL, TULLE_ERR_ARG, "the plan is NULL: was it created, or already destroyed?");
     tli_fault_set_rank(plan->comm->rank);
     /* Only the plan's count of users changes. */
-    TLI_TRY(create(TULLE_OK, (tulle_plan_t *)plan, 0, direction, fields, num_fields, options, exchange_out));
+    TLI_TRY(create((tulle_plan_t *)plan, 0, direction, fields, num_fields, options, exchange_out));
 done:
     return st;
 }
 
-tulle_status_t tli_exchange_create_cached(tulle_status_t local, tulle_plan_t *plan, tulle_direction_t direction,
-                                          const tulle_field_t *field, tulle_op_t op, tulle_exchange_t **exchange_out)
+tulle_status_t tli_exchange_create_cached(tulle_plan_t *plan, tulle_direction_t direction, const tulle_field_t *field,
+                                          tulle_op_t op, tulle_exchange_t **exchange_out)
 {
     tulle_exchange_options_t options = TULLE_EXCHANGE_OPTIONS_INIT;
     options.op = op;
-    return create(local, plan, 1, direction, field, 1, &options, exchange_out);
+    return create(plan, 1, direction, field, 1, &options, exchange_out);
 }
 
 void tli_exchange_set_buffers(tulle_exchange_t *x, void *owned, void *ghost)

@@ -41,9 +41,9 @@ struct tulle_exchange {
 };
 
 /** As tulle_exchange_create(), for the cache of a plan: buffers come with each use through tli_exchange_set_buffers().
- * All ranks come here, whatever their status. */
-tulle_status_t tli_exchange_create_cached(tulle_status_t local, tulle_plan_t *plan, tulle_direction_t direction,
-                                          const tulle_field_t *field, tulle_op_t op, tulle_exchange_t **exchange_out);
+ */
+tulle_status_t tli_exchange_create_cached(tulle_plan_t *plan, tulle_direction_t direction, const tulle_field_t *field,
+                                          tulle_op_t op, tulle_exchange_t **exchange_out);
 
 /** Point an idle cached exchange at other buffers. Local. */
 void tli_exchange_set_buffers(tulle_exchange_t *exchange, void *owned, void *ghost);

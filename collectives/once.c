@@ -2,7 +2,7 @@
  * Gather and scatter in one call. The binding is made at the first call of a kind and kept in the plan; buffers may
  * differ from call to call and from rank to rank, because cached bindings stage all rows. */
 #include "collectives/exchange.h"
-#include "src/fault.h"
+#include "src/agree.h"
 
 /* Called when the plan goes; collective. */
 static void destroy_cached(tulle_exchange_t **first)
@@ -24,6 +24,14 @@ static tulle_exchange_t *find_cached(const tulle_plan_t *plan, tulle_direction_t
     return x;
 }
 
+/* Wraps for absurd widths, alike on all ranks. */
+static int64_t kind_of_call(tulle_direction_t direction, const tulle_field_t *field, tulle_op_t op)
+{
+    return (int64_t)((uint64_t)field->width << 8 | (uint64_t)field->datatype << 4 | (uint64_t)op << 1 |
+                     (uint64_t)direction) &
+           INT64_MAX;
+}
+
 static tulle_status_t run_once(tulle_plan_t *plan, tulle_direction_t direction, tulle_field_t *field, tulle_op_t op,
                                void *stream)
 {
@@ -31,15 +39,16 @@ static tulle_status_t run_once(tulle_plan_t *plan, tulle_direction_t direction, 
     tulle_exchange_t *x = NULL;
     TLI_REQUIRE(plan != NULL, TULLE_ERR_ARG, "the plan is NULL: was it created, or already destroyed?");
     tli_fault_set_rank(plan->comm->rank);
+    st = tli_field_check(plan, direction, op, 0, field);
+    /* Ranks must not part ways here, one binding anew while another uses what it has. */
+    TLI_TRY(tli_agree_on(plan->comm->mpi, st, kind_of_call(direction, field, op),
+                         "the call (256 * width + 16 * datatype + 2 * op + direction)"));
     x = find_cached(plan, direction, field->datatype, field->width, op);
     if (x == NULL) {
-        st = tli_field_check(plan, direction, op, 0, field);
-        TLI_TRY(tli_exchange_create_cached(st, plan, direction, field, op, &x));
+        TLI_TRY(tli_exchange_create_cached(plan, direction, field, op, &x));
         x->next = plan->cached;
         plan->cached = x;
         plan->destroy_cached = destroy_cached;
-    } else {
-        TLI_TRY(tli_field_check(plan, direction, op, 0, field));
     }
     tli_exchange_set_buffers(x, field->owned, field->ghost);
     TLI_TRY(tulle_exchange_start(x, stream));

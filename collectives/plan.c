@@ -87,9 +87,8 @@ tulle_status_t tulle_plan_create(tulle_comm_t *comm, const tulle_pattern_t *patt
         st = read_options(given, &options);
     if (st == TULLE_OK)
         st = plan_alloc(comm, pattern, &options, &plan);
-    TLI_TRY(tli_agree(comm->mpi, st));
-    TLI_TRY(tli_agree_equal(comm->mpi, options.row_bytes * 16 + options.ghost_order * 8 + (int)options.strategy,
-                            "the plan's options (16 * row_bytes + 8 * ghost_order + strategy)"));
+    TLI_TRY(tli_agree_on(comm->mpi, st, options.row_bytes * 16 + options.ghost_order * 8 + (int)options.strategy,
+                         "the plan's options (16 * row_bytes + 8 * ghost_order + strategy)"));
     TLI_TRY(tli_negotiate(comm, TULLE_OK, options.strategy, pattern, plan));
     plan->setup_ns = now_ns() - began;
     TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, &plan->setup_ns, 1, MPI_DOUBLE, MPI_MAX, comm->mpi));

@@ -2,7 +2,6 @@
  * Agreement by one small reduction; the text of a failure travels only when there is one. */
 #include "src/agree.h"
 
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -34,30 +33,32 @@ static tulle_status_t fail_remote(int failing_rank, const tulle_error_t *error)
     return st;
 }
 
-tulle_status_t tli_agree(MPI_Comm comm, tulle_status_t local)
+tulle_status_t tli_agree_on(MPI_Comm comm, tulle_status_t local, int64_t value, const char *what)
 {
     tulle_status_t st = TULLE_OK;
     int rank = 0;
-    int first = INT_MAX;
     TLI_MPI(MPI_Comm_rank(comm, &rank));
-    int mine = local == TULLE_OK ? INT_MAX : rank;
-    TLI_MPI(MPI_Allreduce(&mine, &first, 1, MPI_INT, MPI_MIN, comm));
-    if (first != INT_MAX) {
+    /* Lowest failing rank, smallest value, largest value: all by one minimum. */
+    int64_t least[3] = {local == TULLE_OK ? INT64_MAX : rank, value, -value};
+    TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, least, 3, MPI_INT64_T, MPI_MIN, comm));
+    if (least[0] != INT64_MAX) {
         tulle_error_t error;
-        TLI_TRY(spread_error(comm, first, &error));
-        st = local != TULLE_OK ? local : fail_remote(first, &error);
+        TLI_TRY(spread_error(comm, (int)least[0], &error));
+        st = local != TULLE_OK ? local : fail_remote((int)least[0], &error);
+    } else {
+        TLI_REQUIRE(least[1] == -least[2], TULLE_ERR_MISMATCH, "ranks disagree about %s: from %lld to %lld", what,
+                    (long long)least[1], (long long)-least[2]);
     }
 done:
     return st;
 }
 
+tulle_status_t tli_agree(MPI_Comm comm, tulle_status_t local)
+{
+    return tli_agree_on(comm, local, 0, "nothing");
+}
+
 tulle_status_t tli_agree_equal(MPI_Comm comm, int64_t value, const char *what)
 {
-    tulle_status_t st = TULLE_OK;
-    int64_t extremes[2] = {value, -value};
-    TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, extremes, 2, MPI_INT64_T, MPI_MAX, comm));
-    TLI_REQUIRE(extremes[0] == -extremes[1], TULLE_ERR_MISMATCH, "ranks disagree about %s: from %lld to %lld", what,
-                (long long)-extremes[1], (long long)extremes[0]);
-done:
-    return st;
+    return tli_agree_on(comm, TULLE_OK, value, what);
 }

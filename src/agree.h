@@ -35,4 +35,11 @@ tulle_status_t tli_agree(MPI_Comm comm, tulle_status_t local);
  */
 tulle_status_t tli_agree_equal(MPI_Comm comm, int64_t value, const char *what);
 
+/**
+ * Both at once, for the price of one: agree on success, then on a value.
+ * @param[in] value ignored unless every rank passes TULLE_OK
+ * @collective all ranks of @p comm, whatever their status
+ */
+tulle_status_t tli_agree_on(MPI_Comm comm, tulle_status_t local, int64_t value, const char *what);
+
 #endif

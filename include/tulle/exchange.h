@@ -115,7 +115,8 @@ TULLE_API void tulle_exchange_destroy(tulle_exchange_t **exchange);
  * @param[in]  width    [scalars] per row
  * @param[in]  stream   as in tulle_exchange_start()
  * @return as tulle_exchange_create(), tulle_exchange_start() and tulle_exchange_wait()
- * @threads one thread per comm at a time   @cost as an exchange; the first call of a kind also creates it
+ * @threads one thread per comm at a time   @cost as an exchange and one small reduction; the first call of a kind also
+ * creates it
  */
 TULLE_API tulle_status_t tulle_gather(tulle_plan_t *plan, const void *owned, void *ghost, tulle_datatype_t datatype,
                                       int64_t width, void *stream);
@@ -131,7 +132,8 @@ TULLE_API tulle_status_t tulle_gather(tulle_plan_t *plan, const void *owned, voi
  * @param[in]     op       reduction; with replace, the last contribution in the plan's order stays
  * @param[in]     stream   as in tulle_exchange_start()
  * @return as tulle_exchange_create(), tulle_exchange_start() and tulle_exchange_wait()
- * @threads one thread per comm at a time   @cost as an exchange; the first call of a kind also creates it
+ * @threads one thread per comm at a time   @cost as an exchange and one small reduction; the first call of a kind also
+ * creates it
  */
 TULLE_API tulle_status_t tulle_scatter(tulle_plan_t *plan, const void *ghost, void *owned, tulle_datatype_t datatype,
                                        int64_t width, tulle_op_t op, void *stream);

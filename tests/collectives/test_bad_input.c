@@ -344,6 +344,29 @@ static void test_one_shot_bad_argument_fails_all(void **state)
     tulle_plan_destroy(&plan);
 }
 
+/* The binding of one rank's call is there already, that of the other ranks' is not: none may wait for the others. */
+static void test_one_shot_disagreement_fails_all_whatever_is_cached(void **state)
+{
+    spt_pattern_t p;
+    tulle_plan_t *plan = good_plan(&p);
+    double *owned = spt_alloc(p.num_owned, 2 * 8), *ghost = spt_alloc(p.num_needed, 2 * 8);
+    tulle_status_t st = tulle_gather(plan, owned, ghost, TULLE_F64, 1, NULL);
+    spt_assert_ok_all(st);
+    for (int culprit = 0; culprit < spt_size() && spt_size() > 1; culprit++) {
+        int is_other = is_culprit(culprit);
+        st = tulle_gather(plan, owned, ghost, TULLE_F64, is_other ? 2 : 1, NULL);
+        spt_assert_fails_alike(st, TULLE_ERR_MISMATCH, "disagree about the call");
+        st = tulle_gather(plan, owned, ghost, is_other ? TULLE_F32 : TULLE_F64, 1, NULL);
+        spt_assert_fails_alike(st, TULLE_ERR_MISMATCH, "disagree about the call");
+        st = is_other ? tulle_scatter(plan, ghost, owned, TULLE_F64, 1, TULLE_OP_SUM, NULL)
+                      : tulle_gather(plan, owned, ghost, TULLE_F64, 1, NULL);
+        spt_assert_fails_alike(st, TULLE_ERR_MISMATCH, "disagree about the call");
+        expect(tulle_gather(plan, owned, is_other ? NULL : ghost, TULLE_F64, 1, NULL),
+               (bad_t){TULLE_ERR_ARG, "ghost is NULL"}, culprit);
+    }
+    tulle_plan_destroy(&plan);
+}
+
 /* --- handles that are not there, on all ranks ------------------------------------------------------------------------
  */
 
@@ -442,6 +465,7 @@ int main(int argc, char **argv)
         spt_test(test_exchange_messages_too_large_fail_all),
         spt_test(test_exchange_calls_out_of_order_are_refused),
         spt_test(test_one_shot_bad_argument_fails_all),
+        spt_test(test_one_shot_disagreement_fails_all_whatever_is_cached),
         spt_test(test_null_handles_are_refused),
         spt_test(test_wait_late_rank_is_named),
     };
