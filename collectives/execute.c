@@ -6,7 +6,6 @@
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "collectives/exchange.h"
 #include "src/fault.h"
@@ -233,13 +232,6 @@ tulle_status_t tulle_exchange_test(tulle_exchange_t *x)
     return st;
 }
 
-static double now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec * 1e-6;
-}
-
 /* Who is waited for: the first message that has not come. */
 static tulle_status_t describe_wait(const tulle_exchange_t *x)
 {
@@ -272,7 +264,7 @@ static tulle_status_t time_out(tulle_exchange_t *x)
 tulle_status_t tulle_exchange_wait(tulle_exchange_t *x)
 {
     tulle_status_t st = check_started(x, "wait");
-    double began_ms = 0;
+    double began = 0; /* [s] */
     int64_t num_idle = 0;
     if (st == TULLE_OK)
         st = TULLE_IN_PROGRESS;
@@ -282,8 +274,8 @@ tulle_status_t tulle_exchange_wait(tulle_exchange_t *x)
         if (st == TULLE_IN_PROGRESS && num_idle > POLLS_BEFORE_YIELD)
             sched_yield();
         if (st == TULLE_IN_PROGRESS && x->timeout_ms > 0 && num_idle % POLLS_BEFORE_CLOCK == 1) {
-            began_ms = began_ms > 0 ? began_ms : now_ms();
-            if (now_ms() - began_ms > (double)x->timeout_ms)
+            began = began > 0 ? began : MPI_Wtime();
+            if ((MPI_Wtime() - began) * 1e3 > (double)x->timeout_ms)
                 st = time_out(x);
         }
     }

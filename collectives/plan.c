@@ -3,8 +3,6 @@
  */
 #include "collectives/plan.h"
 
-#include <time.h>
-
 #include "collectives/negotiate.h"
 #include "src/agree.h"
 #include "src/options.h"
@@ -21,13 +19,6 @@ const char *tulle_strategy_name(tulle_strategy_t strategy)
 #undef NAME_CASE
     }
     return "unknown";
-}
-
-static double now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec * 1e9 + (double)now.tv_nsec;
 }
 
 static tulle_status_t read_options(const tulle_plan_options_t *given, tulle_plan_options_t *options)
@@ -80,7 +71,7 @@ tulle_status_t tulle_plan_create(tulle_comm_t *comm, const tulle_pattern_t *patt
     tulle_status_t st = TULLE_OK;
     tulle_plan_options_t options = TULLE_PLAN_OPTIONS_INIT;
     tulle_plan_t *plan = NULL;
-    double began = now_ns();
+    double began = MPI_Wtime();
     TLI_TRY(tli_check_comm(comm));
     st = check_arguments(comm, pattern, plan_out);
     if (st == TULLE_OK)
@@ -90,7 +81,7 @@ tulle_status_t tulle_plan_create(tulle_comm_t *comm, const tulle_pattern_t *patt
     TLI_TRY(tli_agree_on(comm->mpi, st, options.row_bytes * 16 + options.ghost_order * 8 + (int)options.strategy,
                          "the plan's options (16 * row_bytes + 8 * ghost_order + strategy)"));
     TLI_TRY(tli_negotiate(comm, TULLE_OK, options.strategy, pattern, plan));
-    plan->setup_ns = now_ns() - began;
+    plan->setup_ns = (MPI_Wtime() - began) * 1e9;
     TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, &plan->setup_ns, 1, MPI_DOUBLE, MPI_MAX, comm->mpi));
     *plan_out = plan;
     plan = NULL;
