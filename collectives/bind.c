@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Binding: a plan, buffers and fields become an exchange. Everything that will ever be allocated is allocated here. */
 #include <limits.h>
+#include <stddef.h>
 #include <string.h>
 
-#include "collectives/exchange.h"
+#include "collectives/device.h"
 #include "src/agree.h"
 #include "src/options.h"
 
@@ -91,8 +92,8 @@ done:
 static tulle_status_t agree_on_fields(tulle_exchange_t *x, MPI_Comm comm)
 {
     tulle_status_t st = TULLE_OK;
-    TLI_TRY(tli_agree_equal(comm, x->num_fields * 64 + (int)x->op * 8 + (int)x->direction,
-                            "the exchange (64 * num_fields + 8 * op + direction)"));
+    TLI_TRY(tli_agree_equal(comm, x->num_fields * 512 + (int)x->transport * 64 + (int)x->op * 8 + (int)x->direction,
+                            "the exchange (512 * num_fields + 64 * transport + 8 * op + direction)"));
     for (int f = 0; f < x->num_fields; f++) {
         char what[64];
         snprintf(what, sizeof what, "the width of field %d", f);
@@ -106,7 +107,7 @@ done:
 
 /* --- memory ------------------------------------------------------------------------------------------------------ */
 
-static int64_t row_bytes(const tulle_field_t *field)
+int64_t tli_field_row_bytes(const tulle_field_t *field)
 {
     return field->width * (int64_t)tulle_datatype_size(field->datatype);
 }
@@ -116,26 +117,25 @@ static int64_t round_up(int64_t bytes)
     return (bytes + FIELD_ALIGNMENT - 1) / FIELD_ALIGNMENT * FIELD_ALIGNMENT;
 }
 
-/* An area holds its fields one after the other, each dense and aligned; nothing follows the last one, so that a message
- * of a single field is as long as its rows. */
-static int64_t area_bytes(const tulle_exchange_t *x, int64_t rows)
+/* Nothing follows the last field, so that a message of a single one is as long as its rows. */
+int64_t tli_area_bytes(const tulle_exchange_t *x, int64_t rows)
 {
     int64_t bytes = 0;
     for (int f = 0; f < x->num_fields; f++)
-        bytes = round_up(bytes) + rows * row_bytes(&x->fields[f]);
+        bytes = round_up(bytes) + rows * tli_field_row_bytes(&x->fields[f]);
     return bytes;
 }
 
-static void place_area(tulle_exchange_t *x, int64_t area, unsigned char *base, int64_t rows)
+void tli_area_place(tulle_exchange_t *x, int64_t area, unsigned char *base, int64_t rows)
 {
     for (int f = 0; f < x->num_fields; f++) {
-        int64_t bytes = row_bytes(&x->fields[f]);
+        int64_t bytes = tli_field_row_bytes(&x->fields[f]);
         x->areas[f * x->steps.num_areas + area] = (tli_rows_t){base, bytes};
         base += round_up(rows * bytes);
     }
 }
 
-static void place_user_areas(tulle_exchange_t *x)
+void tli_areas_place_user(tulle_exchange_t *x)
 {
     for (int f = 0; f < x->num_fields; f++) {
         const tulle_field_t *field = &x->fields[f];
@@ -151,7 +151,7 @@ static int64_t total_bytes(const tulle_exchange_t *x, tli_area_kind_t kind)
     int64_t bytes = 0;
     for (int64_t a = TLI_FIRST_STAGING; a < x->steps.num_areas; a++)
         if (x->steps.areas[a].kind == kind)
-            bytes += round_up(area_bytes(x, x->steps.areas[a].rows));
+            bytes += round_up(tli_area_bytes(x, x->steps.areas[a].rows));
     return bytes;
 }
 
@@ -159,24 +159,23 @@ static void place_staging(tulle_exchange_t *x, tli_area_kind_t kind, unsigned ch
 {
     for (int64_t a = TLI_FIRST_STAGING; a < x->steps.num_areas; a++) {
         if (x->steps.areas[a].kind == kind) {
-            place_area(x, a, base, x->steps.areas[a].rows);
-            base += round_up(area_bytes(x, x->steps.areas[a].rows));
+            tli_area_place(x, a, base, x->steps.areas[a].rows);
+            base += round_up(tli_area_bytes(x, x->steps.areas[a].rows));
         }
     }
 }
 
-/* Staging areas must fit the address space: rows of all messages times bytes of all fields. */
-static tulle_status_t check_staging(const tulle_exchange_t *x)
+tulle_status_t tli_check_staging(const tulle_exchange_t *x)
 {
     tulle_status_t st = TULLE_OK;
     int64_t rows = 1, bytes = 0;
     for (int64_t a = TLI_FIRST_STAGING; a < x->steps.num_areas; a++)
         rows += x->steps.areas[a].rows + FIELD_ALIGNMENT;
     for (int f = 0; f < x->num_fields; f++) {
-        TLI_REQUIRE(row_bytes(&x->fields[f]) < MAX_BYTES / rows - bytes, TULLE_ERR_OVERFLOW,
+        TLI_REQUIRE(tli_field_row_bytes(&x->fields[f]) < MAX_BYTES / rows - bytes, TULLE_ERR_OVERFLOW,
                     "%lld rows in transit of %lld bytes in field %d exceed 2^62 bytes", (long long)rows,
-                    (long long)row_bytes(&x->fields[f]), f);
-        bytes += row_bytes(&x->fields[f]);
+                    (long long)tli_field_row_bytes(&x->fields[f]), f);
+        bytes += tli_field_row_bytes(&x->fields[f]);
     }
 done:
     return st;
@@ -216,7 +215,7 @@ static void fill_wire(const tulle_exchange_t *x, const tli_end_t *end, int first
     wire->peer_wire = (int)end->peer_wire;
     wire->tag = first_tag + end->tag;
     wire->address = rows->base != NULL ? rows->base + end->first_row * rows->stride_bytes : NULL;
-    wire->bytes = is_user ? end->num_rows * rows->stride_bytes : area_bytes(x, end->num_rows);
+    wire->bytes = is_user ? end->num_rows * rows->stride_bytes : tli_area_bytes(x, end->num_rows);
     wire->rows = x->steps.areas[end->area].rows;
 }
 
@@ -270,7 +269,7 @@ static tulle_status_t bind_channels(tulle_exchange_t *x, ends_t *ends, int first
     for (int64_t a = TLI_FIRST_STAGING; a < steps->num_areas; a++) {
         const tli_delivery_t *delivery = &ends->deliveries[steps->areas[a].wire >= 0 ? steps->areas[a].wire : 0];
         if (steps->areas[a].kind == TLI_AREA_REMOTE)
-            place_area(x, a, delivery->address, delivery->rows);
+            tli_area_place(x, a, delivery->address, delivery->rows);
     }
 done:
     return st;
@@ -278,8 +277,7 @@ done:
 
 /* --- create ------------------------------------------------------------------------------------------------------ */
 
-/* Ghost rows can be sent and received directly when they are dense and a message holds nothing else. */
-static int can_use_ghosts_in_place(const tulle_exchange_t *x)
+int tli_can_use_ghosts_in_place(const tulle_exchange_t *x)
 {
     return !x->is_cached && x->num_fields == 1 && x->fields[0].ghost_stride == x->fields[0].width &&
            x->plan->ghost_order == TULLE_GHOST_ORDER_PLAN;
@@ -291,13 +289,14 @@ static tulle_status_t bind_exchange(tulle_exchange_t *x)
     tli_arena_t scratch = TLI_ARENA_INIT;
     ends_t ends = {0};
     int num_tags = 1;
-    tulle_status_t st = tli_steps_build(x->plan, x->direction, can_use_ghosts_in_place(x), &x->arena, &x->steps);
+    tli_steps_choice_t choice = {.in_place = tli_can_use_ghosts_in_place(x), .transport = x->transport};
+    tulle_status_t st = tli_steps_build(x->plan, x->direction, &choice, &x->arena, &x->steps);
     if (st == TULLE_OK)
-        st = check_staging(x);
+        st = tli_check_staging(x);
     if (st == TULLE_OK)
         st = alloc_ends(x, &scratch, &ends);
     if (st == TULLE_OK)
-        place_user_areas(x);
+        tli_areas_place_user(x);
     TLI_TRY(tli_agree(comm->mpi, open_channels(x, st)));
     num_tags = x->steps.num_tags > 0 ? x->steps.num_tags : 1;
     TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, &num_tags, 1, MPI_INT, MPI_MAX, comm->mpi));
@@ -311,9 +310,13 @@ static tulle_status_t read_options(const tulle_exchange_options_t *given, const 
 {
     tulle_status_t st = TULLE_OK;
     tulle_exchange_options_t options = TULLE_EXCHANGE_OPTIONS_INIT;
-    TLI_TRY(tli_options_take(given, &options, sizeof options, sizeof options, "TULLE_EXCHANGE_OPTIONS_INIT"));
+    TLI_TRY(tli_options_take(given, &options, sizeof options, offsetof(tulle_exchange_options_t, transport),
+                             "TULLE_EXCHANGE_OPTIONS_INIT"));
     TLI_REQUIRE(options.timeout_ms >= 0, TULLE_ERR_ARG, "options.timeout_ms is %lld, must not be negative",
                 (long long)options.timeout_ms);
+    TLI_REQUIRE(options.transport >= TULLE_TRANSPORT_AUTO && options.transport < TULLE_NUM_TRANSPORTS, TULLE_ERR_ARG,
+                "options.transport is %d, none of TULLE_TRANSPORT_MAP", (int)options.transport);
+    x->transport = options.transport;
     x->op = options.op == 0 ? TULLE_OP_SUM : options.op;
     x->timeout_ms = options.timeout_ms > 0 ? options.timeout_ms : plan->comm->timeout_ms;
 done:
@@ -335,6 +338,18 @@ static tulle_status_t alloc_exchange(tulle_plan_t *plan, int is_cached, tulle_di
     return st;
 }
 
+/* Alike on all ranks. */
+static tulle_status_t check_transport(const tulle_exchange_t *x)
+{
+    tulle_status_t st = TULLE_OK;
+    int is_device = tli_is_device_exchange(x->spaces), is_for_gpus = x->transport >= TULLE_TRANSPORT_CUDA_IPC;
+    TLI_REQUIRE(x->transport == TULLE_TRANSPORT_AUTO || x->spaces == 0 || is_device == is_for_gpus, TULLE_ERR_ARG,
+                "transport %s does not move rows in %s memory", tulle_transport_name(x->transport),
+                is_device ? "device" : "host");
+done:
+    return st;
+}
+
 /* All ranks come here, whatever their status. */
 static tulle_status_t create(tulle_plan_t *plan, int is_cached, tulle_direction_t direction,
                              const tulle_field_t *fields, int num_fields, const tulle_exchange_options_t *options,
@@ -347,9 +362,13 @@ static tulle_status_t create(tulle_plan_t *plan, int is_cached, tulle_direction_
         st = tli_fail(TULLE_ERR_ARG, 0, TLI_WHERE, "exchange_out is NULL");
     if (st == TULLE_OK)
         st = copy_fields(x, fields, num_fields);
+    if (st == TULLE_OK)
+        st = tli_spaces_of(plan, x->fields, num_fields, &x->spaces);
     TLI_TRY(tli_agree(mpi, st));
     TLI_TRY(agree_on_fields(x, mpi));
-    TLI_TRY(bind_exchange(x));
+    TLI_TRY(tli_spaces_join(plan->comm, &x->spaces));
+    TLI_TRY(check_transport(x));
+    TLI_TRY(tli_is_device_exchange(x->spaces) ? tli_device_bind(x) : bind_exchange(x));
     tli_arena_seal(&x->arena);
     *exchange_out = x;
     x = NULL;
@@ -381,9 +400,12 @@ tulle_status_t tli_exchange_create_cached(tulle_plan_t *plan, tulle_direction_t 
 
 void tli_exchange_set_buffers(tulle_exchange_t *x, void *owned, void *ghost)
 {
+    int has_changed = x->fields[0].owned != owned || x->fields[0].ghost != ghost;
     x->fields[0].owned = owned;
     x->fields[0].ghost = ghost;
-    place_user_areas(x);
+    tli_areas_place_user(x);
+    if (x->device != NULL && has_changed)
+        tli_device_rebind(x);
 }
 
 void tulle_exchange_destroy(tulle_exchange_t **exchange)
@@ -391,6 +413,7 @@ void tulle_exchange_destroy(tulle_exchange_t **exchange)
     tulle_exchange_t *x = exchange != NULL ? *exchange : NULL;
     if (x != NULL) {
         tli_exchange_land(x);
+        tli_device_unbind(x);
         for (int t = 0; t < tli_num_transports; t++)
             tli_transports[t]->close(x->channels[t]);
         if (!x->is_cached)

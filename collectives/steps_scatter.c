@@ -24,8 +24,12 @@ static void place_returns(scatter_t *s)
 {
     tli_steps_builder_t *b = s->b;
     for (int64_t m = 0; m < b->plan->num_out; m++) {
+        static const tli_area_kind_t kinds[] = {[TLI_WAY_SENT] = TLI_AREA_PRIVATE,
+                                                [TLI_WAY_READ] = TLI_AREA_REMOTE,
+                                                [TLI_WAY_STORED] = TLI_AREA_SHARED,
+                                                [TLI_WAY_STAGED] = TLI_AREA_SHARED};
         tli_end_t *end = &b->steps.receive_ends[m];
-        end->area = tli_add_area(b, tli_reads_remotely(end) ? TLI_AREA_REMOTE : TLI_AREA_PRIVATE, end->num_rows, m);
+        end->area = tli_add_area(b, kinds[end->way], end->num_rows, m);
     }
 }
 
@@ -123,11 +127,15 @@ static void return_message(scatter_t *s, int64_t k)
     int plain = is_plain(s, k);
     tli_task_t *task = tli_add_task(b, s->num_inputs[k]);
     s->task_of_in[k] = b->steps.num_tasks - 1;
-    if (plain && b->in_place && !tli_reads_remotely(end)) {
+    if (plain && b->choice.in_place && end->way == TLI_WAY_SENT) {
         end->area = TLI_AREA_GHOST;
         end->first_row = b->slot_position[first];
     } else {
-        end->area = tli_add_area(b, tli_reads_remotely(end) ? TLI_AREA_SHARED : TLI_AREA_PRIVATE, end->num_rows, -1);
+        static const tli_area_kind_t kinds[] = {[TLI_WAY_SENT] = TLI_AREA_PRIVATE,
+                                                [TLI_WAY_READ] = TLI_AREA_SHARED,
+                                                [TLI_WAY_STORED] = TLI_AREA_PEER,
+                                                [TLI_WAY_STAGED] = TLI_AREA_PEER};
+        end->area = tli_add_area(b, kinds[end->way], end->num_rows, tli_writes_remotely(end) ? k : -1);
         tli_operation_t *operation = tli_add_operation(b, task, end->area, TLI_AREA_GHOST, end->num_rows);
         if (plain) {
             operation->source_index = s->entry_row + first_entry;

@@ -93,7 +93,7 @@ function(tulle_link_dependencies target visibility)
       target_compile_definitions(${target} ${visibility} TULLE_HAVE_${upper})
     endif()
   endforeach()
-  if(TULLE_WITH_CUDA)
+  if(TULLE_WITH_CUDA AND NOT target STREQUAL tulle_emulated)
     target_link_libraries(${target} ${visibility} CUDA::cudart_static)
     target_link_options(${target} PRIVATE LINKER:--exclude-libs,libcudart_static.a) # none of its names is ours
   endif()
