@@ -14,11 +14,13 @@ static tulle_status_t launch(const tli_launch_t *launch, void *stream)
 static tulle_status_t run_stage(const tli_program_t *program, const tli_stage_t *stage, void *stream)
 {
     tulle_status_t st = TULLE_OK;
+    tli_range_push("tulle stage");
     if (stage->num_flags > 0)
         TLI_TRY(tli_stream_flags(stream, program->flags + stage->first_flag, stage->num_flags));
     for (int64_t i = 0; i < stage->num_launches; i++)
         TLI_TRY(launch(&program->launches[stage->first_launch + i], stream));
 done:
+    tli_range_pop();
     return st;
 }
 

@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "src/arena.h"
 #include "src/device/device.h"
 #include "src/device/peer_memory.h"
 #include "src/fault.h"
@@ -28,6 +29,7 @@ typedef struct region {
     int file;          /* of device memory */
     uint64_t identity; /* never used again by this process */
     int64_t owner;     /* process, of imported memory */
+    void *token;       /* of the library's allocator, so that tests can let allocations here fail, too */
 } region_t;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -64,7 +66,7 @@ static region_t *add(kind_t kind, void *base, size_t bytes)
         i++;
     if (i == MAX_REGIONS)
         emulated_gpu_die("more than %d regions of memory: something is not freed", MAX_REGIONS);
-    regions[i] = (region_t){kind, base, bytes, -1, ++last_identity, 0};
+    regions[i] = (region_t){kind, base, bytes, -1, ++last_identity, 0, NULL};
     return &regions[i];
 }
 
@@ -113,11 +115,17 @@ tulle_status_t tli_device_alloc(tulle_space_t space, size_t bytes, void **memory
         [TULLE_SPACE_PINNED] = PINNED, [TULLE_SPACE_DEVICE] = DEVICE, [TULLE_SPACE_MANAGED] = MANAGED};
     size_t whole = (bytes + PAGE - 1) / PAGE * PAGE;
     int file = -1;
+    void *token = NULL;
+    tulle_status_t st = tli_alloc(1, &token);
+    if (st != TULLE_OK)
+        return st;
     void *base = space == TULLE_SPACE_DEVICE ? map_new_file(whole, &file) : aligned_alloc(PAGE, whole);
     if (base == NULL)
-        return tli_fail(TULLE_ERR_NOMEM, 0, TLI_WHERE, "no %zu bytes", bytes);
+        emulated_gpu_die("no %zu bytes", bytes);
     pthread_mutex_lock(&lock);
-    add(kinds[space], base, whole)->file = file;
+    region_t *region = add(kinds[space], base, whole);
+    region->file = file;
+    region->token = token;
     pthread_mutex_unlock(&lock);
     *memory_out = base;
     return TULLE_OK;
@@ -133,6 +141,7 @@ void tli_device_free(tulle_space_t space, void *memory)
     region->kind = FREE;
     pthread_mutex_unlock(&lock);
     (void)space;
+    tli_free(freed.token);
     if (freed.kind != DEVICE) {
         free(memory);
     } else {
@@ -213,7 +222,7 @@ tulle_status_t tli_ipc_export(const void *memory, unsigned char ipc[TLI_IPC_BYTE
 {
     pthread_mutex_lock(&lock);
     const region_t *found = find(memory);
-    region_t region = found != NULL ? *found : (region_t){FREE, NULL, 0, -1, 0, 0};
+    region_t region = found != NULL ? *found : (region_t){.kind = FREE};
     pthread_mutex_unlock(&lock);
     if (region.kind != DEVICE)
         return tli_fail(TULLE_ERR_UNSUPPORTED, 0, TLI_WHERE, "%p is not device memory", memory);

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "src/arena.h"
 #include "src/device/device.h"
 #include "src/device/stream.h"
 #include "src/fault.h"
@@ -179,13 +180,12 @@ void tli_stream_destroy(void *stream)
 
 tulle_status_t tli_event_create(void **event_out)
 {
-    *event_out = calloc(1, sizeof(event_t));
-    return *event_out != NULL ? TULLE_OK : tli_fail(TULLE_ERR_NOMEM, 0, TLI_WHERE, "no event");
+    return tli_alloc(sizeof(event_t), event_out);
 }
 
 void tli_event_destroy(void *event)
 {
-    free(event);
+    tli_free(event);
 }
 
 typedef struct mark {
