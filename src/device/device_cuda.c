@@ -4,6 +4,8 @@
 #include "src/device/device.h"
 
 #include <dlfcn.h>
+#include <stdio.h>
+#include <string.h>
 
 #include <cuda_runtime_api.h>
 
@@ -118,4 +120,36 @@ tulle_status_t tli_device_synchronize(void *stream)
     TRY_CUDA(cudaStreamSynchronize(stream), "stream");
 done:
     return st;
+}
+
+void tli_device_identify(tli_gpu_t *gpu_out)
+{
+    int ordinal = 0;
+    struct cudaDeviceProp properties;
+    memset(gpu_out, 0, sizeof *gpu_out);
+    gpu_out->pci = -1;
+    if (has_driver() && cudaGetDevice(&ordinal) == cudaSuccess &&
+        cudaGetDeviceProperties(&properties, ordinal) == cudaSuccess) {
+        gpu_out->pci = TLI_PCI(properties.pciDomainID, properties.pciBusID, properties.pciDeviceID);
+        memcpy(gpu_out->uuid, &properties.uuid, sizeof gpu_out->uuid);
+        gpu_out->capability = 10 * properties.major + properties.minor;
+    }
+    (void)cudaGetLastError(); /* no device is no fault */
+}
+
+int tli_device_peer_access(int64_t pci)
+{
+    char name[32];
+    int mine = 0;
+    int peer = 0;
+    int has_access = -1;
+    snprintf(name, sizeof name, "%04x:%02x:%02x.0", TLI_PCI_DOMAIN(pci), TLI_PCI_BUS(pci), TLI_PCI_DEVICE(pci));
+    if (!has_driver() || cudaGetDevice(&mine) != cudaSuccess || cudaDeviceGetByPCIBusId(&peer, name) != cudaSuccess ||
+        (mine != peer &&
+         cudaDeviceGetP2PAttribute(&has_access, cudaDevP2PAttrAccessSupported, mine, peer) != cudaSuccess))
+        has_access = -1;
+    else if (mine == peer)
+        has_access = 1;
+    (void)cudaGetLastError(); /* a GPU that this process does not see is no fault */
+    return has_access;
 }

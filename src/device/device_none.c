@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * A build without CUDA: all memory is plain host memory, and nothing can be launched. */
 #include "src/device/device.h"
+
+#include <string.h>
+
 #include "src/device/pack_device.h"
 #include "src/fault.h"
 
@@ -37,6 +40,18 @@ tulle_status_t tli_device_synchronize(void *stream)
 {
     (void)stream;
     return fail_unsupported(TLI_WHERE);
+}
+
+void tli_device_identify(tli_gpu_t *gpu_out)
+{
+    memset(gpu_out, 0, sizeof *gpu_out);
+    gpu_out->pci = -1;
+}
+
+int tli_device_peer_access(int64_t pci)
+{
+    (void)pci;
+    return -1;
 }
 
 tulle_status_t tli_copy_rows_launch(const tli_copy_args_t *args, void *stream)
