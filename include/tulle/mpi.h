@@ -24,12 +24,12 @@ TULLE_API tulle_status_t tulle_comm_create(MPI_Comm mpi_comm, const tulle_comm_o
                                            tulle_comm_t **comm_out);
 
 /**
- * Find the topology of a running job: nodes by MPI_COMM_TYPE_SHARED; inside a node, if every rank uses a GPU, the GPUs
- * that are linked with each other by NVLink (a level "nvlink"), or in nodes without NVLink those of one socket
- * ("socket") or the ranks on one GPU ("gpu"), with links of vendor figures; else the NUMA domains that ranks are bound to
- * ("domain"), when hwloc was found at build time and every rank of the job is bound inside one. A rank uses a GPU when it
- * has called CUDA before; it is its current device, so choose that first. What a missing library (NVML, hwloc) or device
- * could tell is unknown and no error.
+ * Find the topology of a running job. Nodes are found by MPI_COMM_TYPE_SHARED. Inside a node, if every rank of the
+ * job uses a GPU: GPUs that are all linked with each other by NVLink (level "nvlink"); in nodes without NVLink the
+ * ranks on one GPU ("gpu"), or the GPUs of one socket ("socket"); links then have vendor figures. Otherwise the
+ * NUMA domains that ranks are bound to ("domain"), when hwloc was found at build time and every rank is bound
+ * inside one. A rank uses a GPU when it has called CUDA before: its current device, so choose that first. What a
+ * missing library (NVML, hwloc) or device could tell stays unknown and is no error.
  * @collective all ranks of @p mpi_comm; blocks
  * @param[in]  mpi_comm     borrowed for the call
  * @param[out] topology_out owned by the caller, equal on every rank; untouched on failure

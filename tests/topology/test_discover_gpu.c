@@ -111,6 +111,14 @@ static void test_gpu_pairs_are_domains(void **state)
     tulle_topology_destroy(&topology);
 }
 
+static void test_gpu_links_of_a_switch_all_count(void **state)
+{
+    tli_gpu_t mine = gpu_of(2 + spt_rank() % 2);
+    begin(1);
+    tli_place_t *places = discover(&mine);
+    spt_assert_all(!has_nvml || spt_size() == 1 || places[0].inside.bytes_per_second == 3 * 25e9);
+}
+
 static void test_gpu_parts_of_one_gpu_are_two(void **state)
 {
     tli_gpu_t mine = gpu_of(0);
@@ -178,6 +186,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         spt_test(test_gpu_places_are_those_of_the_machine),
         spt_test(test_gpu_pairs_are_domains),
+        spt_test(test_gpu_links_of_a_switch_all_count),
         spt_test(test_gpu_parts_of_one_gpu_are_two),
         spt_test(test_gpu_missing_on_one_rank_is_no_error),
         spt_test(test_gpu_unknown_to_all_libraries_has_no_domain),
