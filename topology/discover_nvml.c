@@ -137,7 +137,7 @@ void tli_discover_nvlinks(const int64_t *gpus, int num_gpus, int mine, tli_gpu_l
 {
     nvml_t nvml;
     device_t device = NULL;
-    if (!open_nvml(&nvml))
+    if (num_gpus < 2 || !open_nvml(&nvml)) /* to start it takes long where no daemon keeps it */
         return;
     device = find_device(&nvml, gpus[mine]);
     for (int other = 0; other < num_gpus && device != NULL; other++)
