@@ -4,6 +4,8 @@
 #include "src/device/device.h"
 
 #include <dlfcn.h>
+#include <stdio.h>
+#include <string.h>
 
 #include <cuda_runtime_api.h>
 
@@ -174,23 +176,72 @@ void tli_device_leave(int device, int previous)
         tli_device_fail((int)code, TLI_WHERE, "device");
 }
 
-tulle_status_t tli_device_name(int device, char name[TLI_DEVICE_NAME_BYTES])
+static cudaError_t describe(int device, tli_gpu_t *gpu)
+{
+    struct cudaDeviceProp properties;
+    cudaError_t code = cudaGetDeviceProperties(&properties, device);
+    memset(gpu, 0, sizeof *gpu);
+    gpu->pci = -1;
+    if (code == cudaSuccess) {
+        gpu->pci = TLI_PCI(properties.pciDomainID, properties.pciBusID, properties.pciDeviceID);
+        memcpy(gpu->uuid, &properties.uuid, sizeof gpu->uuid);
+        gpu->capability = 10 * properties.major + properties.minor;
+    }
+    return code;
+}
+
+void tli_device_identify(tli_gpu_t *gpu_out)
+{
+    int device = 0;
+    memset(gpu_out, 0, sizeof *gpu_out);
+    gpu_out->pci = -1;
+    if (has_driver() && cudaGetDevice(&device) == cudaSuccess)
+        (void)describe(device, gpu_out);
+    (void)cudaGetLastError(); /* no device is no fault */
+}
+
+static void format_pci(int64_t pci, char name[32])
+{
+    snprintf(name, 32, "%04x:%02x:%02x.0", TLI_PCI_DOMAIN(pci), TLI_PCI_BUS(pci), TLI_PCI_DEVICE(pci));
+}
+
+int tli_device_peer_access(int64_t pci)
+{
+    char name[32];
+    int mine = 0;
+    int peer = 0;
+    int has_access = -1;
+    format_pci(pci, name);
+    if (!has_driver() || cudaGetDevice(&mine) != cudaSuccess || cudaDeviceGetByPCIBusId(&peer, name) != cudaSuccess ||
+        (mine != peer &&
+         cudaDeviceGetP2PAttribute(&has_access, cudaDevP2PAttrAccessSupported, mine, peer) != cudaSuccess))
+        has_access = -1;
+    else if (mine == peer)
+        has_access = 1;
+    (void)cudaGetLastError(); /* a GPU that this process does not see is no fault */
+    return has_access;
+}
+
+tulle_status_t tli_device_gpu(int device, tli_gpu_t *gpu_out)
 {
     tulle_status_t st = TULLE_OK;
-    TLI_CUDA(cudaDeviceGetPCIBusId(name, TLI_DEVICE_NAME_BYTES, device), "bus id of a device");
+    TLI_CUDA(describe(device, gpu_out), "properties of a device");
 done:
     return st;
 }
 
-tulle_status_t tli_device_reaches(int device, const char *name, int *reaches_out)
+tulle_status_t tli_device_reaches(int device, const tli_gpu_t *gpu, int *reaches_out)
 {
     tulle_status_t st = TULLE_OK;
+    tli_gpu_t mine;
+    char name[32];
     int peer = -1;
-    cudaError_t code = cudaDeviceGetByPCIBusId(&peer, name);
     *reaches_out = 0;
-    if (code == cudaSuccess && peer == device)
-        *reaches_out = 1;
-    else if (code == cudaSuccess)
+    TLI_TRY(tli_device_gpu(device, &mine));
+    format_pci(gpu->pci, name);
+    if (mine.pci == gpu->pci) /* parts of a divided GPU do not reach each other */
+        *reaches_out = memcmp(mine.uuid, gpu->uuid, sizeof mine.uuid) == 0;
+    else if (cudaDeviceGetByPCIBusId(&peer, name) == cudaSuccess)
         TLI_CUDA(cudaDeviceCanAccessPeer(reaches_out, device, peer), "access to a peer");
     else
         (void)cudaGetLastError(); /* hidden from this process: out of reach */

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * A build without CUDA: all memory is plain host memory, and nothing can be launched. */
 #include "src/device/device.h"
+
+#include <string.h>
+
 #include "src/device/pack_device.h"
 #include "src/device/peer_memory.h"
 #include "src/device/stream.h"
@@ -46,6 +49,18 @@ tulle_status_t tli_device_synchronize(void *stream)
     return fail_unsupported(TLI_WHERE);
 }
 
+void tli_device_identify(tli_gpu_t *gpu_out)
+{
+    memset(gpu_out, 0, sizeof *gpu_out);
+    gpu_out->pci = -1;
+}
+
+int tli_device_peer_access(int64_t pci)
+{
+    (void)pci;
+    return -1;
+}
+
 tulle_status_t tli_copy_rows_launch(const tli_copy_args_t *args, void *stream)
 {
     (void)args, (void)stream;
@@ -87,15 +102,15 @@ void tli_device_leave(int device, int previous)
     (void)device, (void)previous;
 }
 
-tulle_status_t tli_device_name(int device, char name[TLI_DEVICE_NAME_BYTES])
+tulle_status_t tli_device_gpu(int device, tli_gpu_t *gpu_out)
 {
-    (void)device, (void)name;
+    (void)device, (void)gpu_out;
     return fail_unsupported(TLI_WHERE);
 }
 
-tulle_status_t tli_device_reaches(int device, const char *name, int *reaches_out)
+tulle_status_t tli_device_reaches(int device, const tli_gpu_t *gpu, int *reaches_out)
 {
-    (void)device, (void)name, (void)reaches_out;
+    (void)device, (void)gpu, (void)reaches_out;
     return fail_unsupported(TLI_WHERE);
 }
 

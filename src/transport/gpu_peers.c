@@ -7,7 +7,7 @@
 #include "src/device/device.h"
 
 static tulle_status_t alloc_lists(tulle_comm_t *comm, tli_arena_t *arena, tli_arena_t *scratch, tli_gpu_peers_t *peers,
-                                  char **names_out)
+                                  tli_gpu_t **gpus_out)
 {
     tulle_status_t st = TULLE_OK;
     peers->host = comm->host;
@@ -15,18 +15,18 @@ static tulle_status_t alloc_lists(tulle_comm_t *comm, tli_arena_t *arena, tli_ar
     TLI_MPI(MPI_Comm_rank(peers->host, &peers->me));
     TLI_TRY(tli_arena_alloc(arena, peers->num_ranks, sizeof(int), &peers->ranks));
     TLI_TRY(tli_arena_alloc(arena, 2 * (int64_t)peers->num_ranks, 1, &peers->reach));
-    TLI_TRY(tli_arena_alloc(scratch, peers->num_ranks, TLI_DEVICE_NAME_BYTES, names_out));
+    TLI_TRY(tli_arena_alloc(scratch, peers->num_ranks, sizeof **gpus_out, gpus_out));
 done:
     return st;
 }
 
-static tulle_status_t ask_device(int device, int always_pinned, const char *names, tli_gpu_peers_t *peers)
+static tulle_status_t ask_device(int device, int always_pinned, const tli_gpu_t *gpus, tli_gpu_peers_t *peers)
 {
     tulle_status_t st = TULLE_OK;
     for (int r = 0; r < peers->num_ranks; r++) {
         int reaches = 0;
         if (!always_pinned)
-            TLI_TRY(tli_device_reaches(device, names + r * TLI_DEVICE_NAME_BYTES, &reaches));
+            TLI_TRY(tli_device_reaches(device, &gpus[r], &reaches));
         peers->reach[r] = (unsigned char)(reaches ? TLI_REACH_DEVICE : TLI_REACH_PINNED);
     }
 done:
@@ -39,15 +39,15 @@ tulle_status_t tli_gpu_peers_find(tulle_comm_t *comm, tulle_status_t local, int 
     tulle_status_t st = local;
     tli_arena_t scratch = TLI_ARENA_INIT;
     tli_gpu_peers_t peers = {0};
-    char *names = NULL, name[TLI_DEVICE_NAME_BYTES] = "";
+    tli_gpu_t *gpus = NULL, gpu = {.pci = -1};
     if (st == TULLE_OK)
-        st = alloc_lists(comm, arena, &scratch, &peers, &names);
+        st = alloc_lists(comm, arena, &scratch, &peers, &gpus);
     if (st == TULLE_OK)
-        st = tli_device_name(device, name);
+        st = tli_device_gpu(device, &gpu);
     TLI_TRY(tli_agree(comm->mpi, st));
     TLI_MPI(MPI_Allgather(&comm->rank, 1, MPI_INT, peers.ranks, 1, MPI_INT, peers.host));
-    TLI_MPI(MPI_Allgather(name, sizeof name, MPI_CHAR, names, sizeof name, MPI_CHAR, peers.host));
-    TLI_TRY(tli_agree(comm->mpi, ask_device(device, always_pinned, names, &peers)));
+    TLI_MPI(MPI_Allgather(&gpu, sizeof gpu, MPI_BYTE, gpus, sizeof gpu, MPI_BYTE, peers.host));
+    TLI_TRY(tli_agree(comm->mpi, ask_device(device, always_pinned, gpus, &peers)));
     unsigned char *theirs = peers.reach + peers.num_ranks;
     TLI_MPI(MPI_Alltoall(peers.reach, 1, MPI_UNSIGNED_CHAR, theirs, 1, MPI_UNSIGNED_CHAR, peers.host));
     for (int r = 0; r < peers.num_ranks; r++)

@@ -186,19 +186,34 @@ void tli_device_leave(int device, int previous)
     (void)device, (void)previous;
 }
 
-tulle_status_t tli_device_name(int device, char name[TLI_DEVICE_NAME_BYTES])
+tulle_status_t tli_device_gpu(int device, tli_gpu_t *gpu_out)
 {
     (void)device;
-    snprintf(name, TLI_DEVICE_NAME_BYTES, "emulated %d%s", my_gpu, is_alone ? " alone" : "");
+    memset(gpu_out, 0, sizeof *gpu_out);
+    gpu_out->pci = TLI_PCI(0, my_gpu, 0);
+    gpu_out->pad = is_alone;
     return TULLE_OK;
 }
 
-tulle_status_t tli_device_reaches(int device, const char *name, int *reaches_out)
+tulle_status_t tli_device_reaches(int device, const tli_gpu_t *gpu, int *reaches_out)
 {
-    char mine[TLI_DEVICE_NAME_BYTES];
-    tli_device_name(device, mine);
-    *reaches_out = strcmp(mine, name) == 0 || (!is_alone && strstr(name, "alone") == NULL);
+    tli_gpu_t mine;
+    tli_device_gpu(device, &mine);
+    *reaches_out = mine.pci == gpu->pci || (!is_alone && !gpu->pad);
     return TULLE_OK;
+}
+
+/* Discovery finds no GPU here: topologies of tests are as on any machine. */
+void tli_device_identify(tli_gpu_t *gpu_out)
+{
+    memset(gpu_out, 0, sizeof *gpu_out);
+    gpu_out->pci = -1;
+}
+
+int tli_device_peer_access(int64_t pci)
+{
+    (void)pci;
+    return -1;
 }
 
 void spt_gpu_move_to(int gpu, int is_isolated)
