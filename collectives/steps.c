@@ -86,11 +86,11 @@ done:
     return st;
 }
 
-tulle_status_t tli_steps_build(const tulle_plan_t *plan, tulle_direction_t direction, int in_place, tli_arena_t *arena,
-                               tli_steps_t *steps_out)
+tulle_status_t tli_steps_build(const tulle_plan_t *plan, tulle_direction_t direction,
+                               const tli_steps_in_place_t *in_place, tli_arena_t *arena, tli_steps_t *steps_out)
 {
     tulle_status_t st = TULLE_OK;
-    tli_steps_builder_t b = {.plan = plan, .arena = arena, .in_place = in_place};
+    tli_steps_builder_t b = {.plan = plan, .arena = arena, .in_place = *in_place};
     int is_gather = direction == TULLE_GATHER;
     tli_end_t *in = NULL, *out = NULL;
     TLI_TRY(list_feeds(&b));

@@ -71,13 +71,20 @@ typedef struct tli_steps {
     int num_tags; /* tags that this rank's wires use */
 } tli_steps_t;
 
+/** Which of the caller's rows are used where they lie. */
+typedef struct tli_steps_in_place {
+    int ghosts; /* ghost rows in plan order may be sent from and received into directly */
+    int lends;  /* ranks of the node may read this rank's rows, owned or ghost as the direction has it */
+    const unsigned char *is_lent; /* [num_in] gather: the message's rows are read among its owner's; NULL: none */
+} tli_steps_in_place_t;
+
 /**
  * Lay out the steps of one direction.
- * @param[in]  in_place ghost rows in plan order may be sent from and received into directly
+ * @param[in]  in_place what may be spared staging; ranks of a node agree on what they lend
  * @param[in]  arena    everything is allocated here
  * @cost O(slots + outgoing rows + needed) time and memory
  */
-tulle_status_t tli_steps_build(const tulle_plan_t *plan, tulle_direction_t direction, int in_place, tli_arena_t *arena,
-                               tli_steps_t *steps_out);
+tulle_status_t tli_steps_build(const tulle_plan_t *plan, tulle_direction_t direction,
+                               const tli_steps_in_place_t *in_place, tli_arena_t *arena, tli_steps_t *steps_out);
 
 #endif

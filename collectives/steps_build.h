@@ -11,7 +11,7 @@ typedef struct tli_steps_builder {
     const tulle_plan_t *plan;
     tli_arena_t *arena; /* of the steps */
     tli_arena_t scratch;
-    int in_place;
+    tli_steps_in_place_t in_place;
     tli_steps_t steps;
     int64_t num_operations, num_sends, num_releases;
 

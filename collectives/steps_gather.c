@@ -15,7 +15,7 @@ typedef struct gather {
 /* A message lands in the caller's ghost rows when those are exactly its rows and nobody here reads them again. */
 static int lands_in_place(const tli_steps_builder_t *b, int64_t k)
 {
-    return b->in_place && !b->is_forwarded[k] && !tli_reads_remotely(&b->steps.receive_ends[k]);
+    return b->in_place.ghosts && !b->is_forwarded[k] && !tli_reads_remotely(&b->steps.receive_ends[k]);
 }
 
 static void place_arrivals(gather_t *g)
@@ -34,10 +34,12 @@ static void place_arrivals(gather_t *g)
     }
 }
 
-/* Rows of a message in the order of their places, to copy them out of the area that they were found in. */
-static const int64_t *read_index(const tli_steps_builder_t *b, int64_t k)
+/* Where each slot's row lies in the remote area that its message is read from: where its sender published it, or among
+ * its owner's rows. */
+static const int64_t *remote_rows(const tli_steps_builder_t *b, int64_t k)
 {
-    return tli_reads_remotely(&b->steps.receive_ends[k]) ? b->plan->slot_read + b->plan->in_ptr[k] : NULL;
+    int is_lent = b->in_place.is_lent != NULL && b->in_place.is_lent[k];
+    return is_lent ? b->plan->slot_row : b->plan->slot_read;
 }
 
 /* --- sends that wait for nothing --------------------------------------------------------------------------------- */
@@ -120,12 +122,12 @@ done:
     return st;
 }
 
-/* Owned rows that ranks of the node read are packed once, for all of them. */
+/* Owned rows that ranks of the node read are packed once, for all of them, unless they read them where they lie. */
 static void publish(gather_t *g)
 {
     tli_steps_builder_t *b = g->b;
     tli_task_t *task = tli_add_task(b, 0);
-    int64_t area = -1;
+    int64_t area = b->in_place.lends ? TLI_AREA_OWNED : -1;
     for (int64_t m = 0; m < b->steps.num_sends; m++) {
         if (!tli_reads_remotely(&b->steps.send_ends[m]) || !b->has_owned[m])
             continue;
@@ -224,7 +226,7 @@ static tulle_status_t place_ghosts(gather_t *g, tli_task_t *task, int64_t k)
     TLI_TRY(tli_arena_alloc_raw(b->arena, n, sizeof *source, &source));
     for (int64_t i = 0; i < n; i++) {
         int64_t slot = g->ghost_slot[first + i];
-        source[i] = is_remote ? b->plan->slot_read[slot] : slot - b->plan->in_ptr[k];
+        source[i] = is_remote ? remote_rows(b, k)[slot] : slot - b->plan->in_ptr[k];
     }
     tli_operation_t *copy = tli_add_operation(b, task, TLI_AREA_GHOST, g->area_of_in[k], n);
     copy->target_index = g->ghost_target + first;
@@ -244,7 +246,8 @@ static void pass_on(gather_t *g, int64_t k)
     if (b->steps.areas[g->area_of_in[k]].kind == TLI_AREA_REMOTE) {
         int64_t num_rows = plan->in_ptr[k + 1] - plan->in_ptr[k];
         int64_t held = tli_add_area(b, TLI_AREA_SHARED, num_rows, -1);
-        tli_add_operation(b, task, held, g->area_of_in[k], num_rows)->source_index = read_index(b, k);
+        tli_add_operation(b, task, held, g->area_of_in[k], num_rows)->source_index =
+            remote_rows(b, k) + plan->in_ptr[k];
         g->area_of_in[k] = held;
     }
     for (int64_t m = 0; m < plan->num_out; m++) {

@@ -115,21 +115,38 @@ static int is_plain(const scatter_t *s, int64_t k)
     return s->num_inputs[k] == 0 && s->entry_ptr[last] - s->entry_ptr[first] == last - first;
 }
 
+/* They follow one another, so that the one who combines them can read them where they lie. */
+static int is_dense(const scatter_t *s, int64_t k)
+{
+    const int64_t *row = s->entry_row + s->entry_ptr[s->b->plan->in_ptr[k]];
+    int64_t n = s->b->steps.send_ends[k].num_rows, i = 1;
+    while (i < n && row[i] == row[0] + i)
+        i++;
+    return i >= n;
+}
+
+static int stays_in_place(const scatter_t *s, int64_t k)
+{
+    const tli_steps_builder_t *b = s->b;
+    if (!is_plain(s, k))
+        return 0;
+    return tli_reads_remotely(&b->steps.send_ends[k]) ? b->in_place.lends && is_dense(s, k) : b->in_place.ghosts;
+}
+
 static void return_message(scatter_t *s, int64_t k)
 {
     tli_steps_builder_t *b = s->b;
     tli_end_t *end = &b->steps.send_ends[k];
     int64_t first = b->plan->in_ptr[k], first_entry = s->entry_ptr[first];
-    int plain = is_plain(s, k);
     tli_task_t *task = tli_add_task(b, s->num_inputs[k]);
     s->task_of_in[k] = b->steps.num_tasks - 1;
-    if (plain && b->in_place && !tli_reads_remotely(end)) {
+    if (stays_in_place(s, k)) {
         end->area = TLI_AREA_GHOST;
-        end->first_row = b->slot_position[first];
+        end->first_row = s->entry_row[first_entry];
     } else {
         end->area = tli_add_area(b, tli_reads_remotely(end) ? TLI_AREA_SHARED : TLI_AREA_PRIVATE, end->num_rows, -1);
         tli_operation_t *operation = tli_add_operation(b, task, end->area, TLI_AREA_GHOST, end->num_rows);
-        if (plain) {
+        if (is_plain(s, k)) {
             operation->source_index = s->entry_row + first_entry;
         } else {
             operation->entry_ptr = s->entry_ptr + first;
