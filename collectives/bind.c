@@ -10,10 +10,10 @@
 #include "src/agree.h"
 #include "src/options.h"
 
-#define FIELD_ALIGNMENT  64
-#define MAX_BYTES        ((int64_t)1 << 62)
-#define LEAST_LENT_BYTES 64 /* rows shorter than a cache line are packed: others' parts of the line would come along   \
-                             */
+#define FIELD_ALIGNMENT 64
+#define MAX_BYTES       ((int64_t)1 << 62)
+/* Rows shorter than a cache line are packed: others' parts of the line would come along. */
+#define LEAST_LENT_BYTES 64
 
 /* --- checks ------------------------------------------------------------------------------------------------------ */
 
