@@ -12,8 +12,8 @@
 
 #define FIELD_ALIGNMENT 64
 #define MAX_BYTES       ((int64_t)1 << 62)
-/* Rows shorter than a cache line are packed: others' parts of the line would come along. */
-#define LEAST_LENT_BYTES 64
+/* Shorter rows are packed: where they are scattered, a reader would fetch several times what it needs. */
+#define LEAST_LENT_BYTES 16
 
 /* --- checks ------------------------------------------------------------------------------------------------------ */
 
@@ -369,14 +369,23 @@ static int lends_itself(const tulle_exchange_t *x)
     return lends;
 }
 
+/* Halves are combined in f32 and rounded once: all contributions to a row in one go. */
+static int has_halves(const tulle_exchange_t *x)
+{
+    int has = 0;
+    for (int f = 0; f < x->num_fields; f++)
+        has |= x->fields[f].datatype == TULLE_F16 || x->fields[f].datatype == TULLE_BF16;
+    return has;
+}
+
 /* All that a rank does for itself. */
 static tulle_status_t prepare(tulle_exchange_t *x, tli_arena_t *scratch, ends_t *ends)
 {
     tulle_status_t st = TULLE_OK;
-    tli_steps_in_place_t in_place = {can_use_ghosts_in_place(x), lends_itself(x), NULL};
+    tli_steps_options_t options = {can_use_ghosts_in_place(x), lends_itself(x), NULL, 1, !has_halves(x)};
     if (x->direction == TULLE_GATHER)
-        TLI_TRY(list_lent(x, scratch, &in_place.is_lent));
-    TLI_TRY(tli_steps_build(x->plan, x->direction, &in_place, &x->arena, &x->steps));
+        TLI_TRY(list_lent(x, scratch, &options.is_lent));
+    TLI_TRY(tli_steps_build(x->plan, x->direction, &options, &x->arena, &x->steps));
     TLI_TRY(check_staging(x));
     TLI_TRY(alloc_ends(x, scratch, ends));
     place_user_areas(x);

@@ -87,10 +87,10 @@ done:
 }
 
 tulle_status_t tli_steps_build(const tulle_plan_t *plan, tulle_direction_t direction,
-                               const tli_steps_in_place_t *in_place, tli_arena_t *arena, tli_steps_t *steps_out)
+                               const tli_steps_options_t *options, tli_arena_t *arena, tli_steps_t *steps_out)
 {
     tulle_status_t st = TULLE_OK;
-    tli_steps_builder_t b = {.plan = plan, .arena = arena, .in_place = *in_place};
+    tli_steps_builder_t b = {.plan = plan, .arena = arena, .options = *options};
     int is_gather = direction == TULLE_GATHER;
     tli_end_t *in = NULL, *out = NULL;
     TLI_TRY(list_feeds(&b));

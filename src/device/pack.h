@@ -25,6 +25,10 @@ typedef struct tli_copy_args {
 
 void tli_copy_rows(const tli_copy_args_t *args);
 
+/** Combine rows: target row target_index[i] = op(it, source row source_index[i]), in the order of i; not for f16 and
+ * bf16, which would be rounded each time. @param[in] width [scalars] */
+void tli_combine_rows(const tli_copy_args_t *args, tulle_datatype_t datatype, tulle_op_t op, int64_t width);
+
 /** Combine rows: target row t = op over its entries in their order, and over its old value first if keeps_target. f16
  * and bf16 are combined in f32 and rounded once. */
 typedef struct tli_reduce_args {

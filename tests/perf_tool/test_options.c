@@ -70,8 +70,9 @@ static void test_options_all_given(void **state)
 
 static void test_options_more_given(void **state)
 {
-    perf_options_t options = parse_good("--random 10,2,77 --op scatter --explain --json a.json --save-plan p "
-                                        "--no-shared-memory --plain-memory --timeout-ms 9 --naive-limit-mb 0 --methods none");
+    perf_options_t options =
+        parse_good("--random 10,2,77 --op scatter --explain --json a.json --save-plan p "
+                   "--no-shared-memory --plain-memory --timeout-ms 9 --naive-limit-mb 0 --methods none");
     assert_int_equal(options.source, PERF_SOURCE_RANDOM);
     assert_int_equal(options.random_rows, 10);
     assert_int_equal(options.random_nnz_per_row, 2);
