@@ -4,12 +4,17 @@
 #include <stddef.h>
 #include <string.h>
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #include "collectives/device.h"
 #include "src/agree.h"
 #include "src/options.h"
 
 #define FIELD_ALIGNMENT 64
 #define MAX_BYTES       ((int64_t)1 << 62)
+/* Shorter rows are packed: where they are scattered, a reader would fetch several times what it needs. */
+#define LEAST_LENT_BYTES 16
 
 /* --- checks ------------------------------------------------------------------------------------------------------ */
 
@@ -89,11 +94,14 @@ done:
     return st;
 }
 
-static tulle_status_t agree_on_fields(tulle_exchange_t *x, MPI_Comm comm)
+/* Which of its properties ranks disagree about. */
+static tulle_status_t compare_fields(const tulle_exchange_t *x, MPI_Comm comm)
 {
     tulle_status_t st = TULLE_OK;
-    TLI_TRY(tli_agree_equal(comm, x->num_fields * 512 + (int)x->transport * 64 + (int)x->op * 8 + (int)x->direction,
-                            "the exchange (512 * num_fields + 64 * transport + 8 * op + direction)"));
+    TLI_TRY(tli_agree_equal(comm, x->num_fields, "the number of fields"));
+    TLI_TRY(tli_agree_equal(comm, (int)x->direction, "the direction (0 gather, 1 scatter)"));
+    TLI_TRY(tli_agree_equal(comm, (int)x->op, "the reduction (TULLE_OP_MAP)"));
+    TLI_TRY(tli_agree_equal(comm, (int)x->transport, "the transport (TULLE_TRANSPORT_MAP)"));
     for (int f = 0; f < x->num_fields; f++) {
         char what[64];
         snprintf(what, sizeof what, "the width of field %d", f);
@@ -102,6 +110,28 @@ static tulle_status_t agree_on_fields(tulle_exchange_t *x, MPI_Comm comm)
         TLI_TRY(tli_agree_equal(comm, (int)x->fields[f].datatype, what));
     }
 done:
+    return st;
+}
+
+static int64_t fingerprint(const tulle_exchange_t *x)
+{
+    int64_t kind[4] = {x->num_fields, (int)x->op, (int)x->direction, (int)x->transport};
+    XXH64_hash_t hash = XXH3_64bits(kind, sizeof kind);
+    for (int f = 0; f < x->num_fields; f++) {
+        int64_t field[2] = {x->fields[f].width, (int)x->fields[f].datatype};
+        hash = XXH3_64bits_withSeed(field, sizeof field, hash);
+    }
+    return (int64_t)(hash >> 1);
+}
+
+/* One reduction, unless ranks disagree and want to know about what. */
+tulle_status_t tli_exchange_agree(const tulle_exchange_t *x, MPI_Comm comm, tulle_status_t local, int64_t *num_tags)
+{
+    *num_tags = local == TULLE_OK && x->steps.num_tags > 0 ? x->steps.num_tags : 1;
+    tulle_status_t st = tli_agree_on_most(comm, local, local == TULLE_OK ? fingerprint(x) : 0,
+                                          "the exchange (fingerprints differ)", num_tags);
+    if (st == TULLE_ERR_MISMATCH && local == TULLE_OK)
+        st = compare_fields(x, comm);
     return st;
 }
 
@@ -184,6 +214,7 @@ done:
 /* --- channels ---------------------------------------------------------------------------------------------------- */
 
 typedef struct ends {
+    tli_wires_t wires;
     tli_wire_t *sends, *receives;
     unsigned char *send_transport, *receive_transport;
     tli_delivery_t *deliveries;
@@ -203,6 +234,14 @@ static tulle_status_t alloc_ends(tulle_exchange_t *x, tli_arena_t *scratch, ends
     TLI_TRY(tli_arena_alloc(&x->arena, steps->num_receives, sizeof *x->arrived, &x->arrived));
     TLI_TRY(tli_arena_alloc(&x->arena, steps->num_receives, 1, &x->has_arrived));
     TLI_TRY(tli_arena_alloc(&x->arena, x->num_fields * steps->num_areas, sizeof *x->areas, &x->areas));
+    for (int64_t w = 0; w < steps->num_sends; w++)
+        ends->send_transport[w] = (unsigned char)steps->send_ends[w].transport;
+    for (int64_t w = 0; w < steps->num_receives; w++)
+        ends->receive_transport[w] = (unsigned char)steps->receive_ends[w].transport;
+    ends->wires = (tli_wires_t){x->plan->comm,         0,
+                                (int)steps->num_sends, (int)steps->num_receives,
+                                ends->sends,           ends->receives,
+                                ends->send_transport,  ends->receive_transport};
 done:
     return st;
 }
@@ -217,61 +256,83 @@ static void fill_wire(const tulle_exchange_t *x, const tli_end_t *end, int first
     wire->address = rows->base != NULL ? rows->base + end->first_row * rows->stride_bytes : NULL;
     wire->bytes = is_user ? end->num_rows * rows->stride_bytes : tli_area_bytes(x, end->num_rows);
     wire->rows = x->steps.areas[end->area].rows;
+    wire->stride_bytes = is_user ? rows->stride_bytes : 0;
 }
 
-static tulle_status_t open_channels(tulle_exchange_t *x, tulle_status_t local)
+/* The rows that this exchange reads of its caller, if peers had better read them where they lie. Cached exchanges do
+ * not know where that will be. */
+static tli_loan_t offer_loan(const tulle_exchange_t *x)
+{
+    const tulle_field_t *field = x->fields;
+    int is_gather = x->direction == TULLE_GATHER;
+    int64_t num_rows = is_gather ? x->plan->num_owned : tulle_plan_num_ghosts(x->plan);
+    int64_t stride = is_gather ? field->owned_stride : field->ghost_stride;
+    tli_loan_t loan = {NULL, 0};
+    if (!x->is_cached && x->num_fields == 1 && num_rows > 0 && tli_field_row_bytes(field) >= LEAST_LENT_BYTES) {
+        loan.rows = is_gather ? field->owned : field->ghost;
+        loan.bytes = ((num_rows - 1) * stride + field->width) * (int64_t)tulle_datatype_size(field->datatype);
+    }
+    return loan;
+}
+
+static tulle_status_t open_channels(tulle_exchange_t *x, tulle_comm_t *comm, tulle_status_t local)
 {
     tulle_status_t st = local;
-    tulle_comm_t *comm = x->plan->comm;
-    unsigned char *private_rows = NULL;
-    size_t shared = st == TULLE_OK ? (size_t)total_bytes(x, TLI_AREA_SHARED) : 0;
-    int has_shared = 0;
+    tli_loan_t loan = {NULL, 0};
+    void *none = NULL;
     if (st == TULLE_OK)
-        st = tli_arena_alloc_raw(&x->arena, total_bytes(x, TLI_AREA_PRIVATE), 1, &private_rows);
-    for (int t = 0; t < tli_num_transports; t++) {
-        unsigned char *rows = NULL;
-        st = tli_transports[t]->open(comm, st, shared, (int)x->steps.num_receives, &x->channels[t], &rows);
-        if (st == TULLE_OK && rows != NULL) {
-            place_staging(x, TLI_AREA_SHARED, rows);
-            has_shared = 1;
-        }
-    }
-    /* No transport shares memory here: what would be shared is ours alone. */
-    if (st == TULLE_OK && !has_shared) {
-        unsigned char *rows = NULL;
-        st = tli_arena_alloc_raw(&x->arena, (int64_t)shared, 1, &rows);
-        if (st == TULLE_OK)
-            place_staging(x, TLI_AREA_SHARED, rows);
-    }
-    if (st == TULLE_OK)
-        place_staging(x, TLI_AREA_PRIVATE, private_rows);
+        loan = offer_loan(x);
+    for (int t = 0; t < tli_num_transports; t++)
+        st = tli_transports[t]->open(comm, st, &loan, x != NULL ? &x->channels[t] : &none);
     return st;
+}
+
+/* Staging that peers read comes from the transport that lets them; if none does, it is ours alone. */
+static tulle_status_t reserve_staging(tulle_exchange_t *x, ends_t *ends)
+{
+    tulle_status_t st = TULLE_OK;
+    unsigned char *private_rows = NULL, *shared_rows = NULL;
+    int64_t shared_bytes = total_bytes(x, TLI_AREA_SHARED);
+    TLI_TRY(tli_arena_alloc_raw(&x->arena, total_bytes(x, TLI_AREA_PRIVATE), 1, &private_rows));
+    for (ends->wires.transport = 0; ends->wires.transport < tli_num_transports; ends->wires.transport++)
+        TLI_TRY(tli_transports[ends->wires.transport]->reserve(x->channels[ends->wires.transport], &ends->wires,
+                                                               (size_t)shared_bytes, &shared_rows));
+    if (shared_rows == NULL)
+        TLI_TRY(tli_arena_alloc_raw(&x->arena, shared_bytes, 1, &shared_rows));
+    place_staging(x, TLI_AREA_SHARED, shared_rows);
+    place_staging(x, TLI_AREA_PRIVATE, private_rows);
+done:
+    return st;
+}
+
+static void place_remote_areas(tulle_exchange_t *x, const ends_t *ends)
+{
+    for (int64_t a = TLI_FIRST_STAGING; a < x->steps.num_areas; a++) {
+        if (x->steps.areas[a].kind != TLI_AREA_REMOTE)
+            continue;
+        const tli_delivery_t *delivery = &ends->deliveries[x->steps.areas[a].wire];
+        if (delivery->stride_bytes > 0) /* a caller's rows: one field */
+            x->areas[a] = (tli_rows_t){delivery->address, delivery->stride_bytes};
+        else
+            tli_area_place(x, a, delivery->address, delivery->rows);
+    }
 }
 
 static tulle_status_t bind_channels(tulle_exchange_t *x, ends_t *ends, int first_tag)
 {
     tulle_status_t st = TULLE_OK;
-    const tli_steps_t *steps = &x->steps;
-    tli_wires_t wires = {x->plan->comm,         0,
-                         (int)steps->num_sends, (int)steps->num_receives,
-                         ends->sends,           ends->receives,
-                         ends->send_transport,  ends->receive_transport};
-    for (int64_t w = 0; w < steps->num_sends; w++) {
-        fill_wire(x, &steps->send_ends[w], first_tag, &ends->sends[w]);
-        ends->send_transport[w] = (unsigned char)steps->send_ends[w].transport;
+    tli_wires_t *wires = &ends->wires;
+    for (int64_t w = 0; w < x->steps.num_sends; w++)
+        fill_wire(x, &x->steps.send_ends[w], first_tag, &ends->sends[w]);
+    for (int64_t w = 0; w < x->steps.num_receives; w++)
+        fill_wire(x, &x->steps.receive_ends[w], first_tag, &ends->receives[w]);
+    for (wires->transport = 0; wires->transport < tli_num_transports; wires->transport++) {
+        void *channel = x->channels[wires->transport];
+        tulle_status_t bound = tli_transports[wires->transport]->bind(channel, wires, ends->deliveries);
+        st = st == TULLE_OK ? bound : st;
     }
-    for (int64_t w = 0; w < steps->num_receives; w++) {
-        fill_wire(x, &steps->receive_ends[w], first_tag, &ends->receives[w]);
-        ends->receive_transport[w] = (unsigned char)steps->receive_ends[w].transport;
-    }
-    for (wires.transport = 0; wires.transport < tli_num_transports; wires.transport++)
-        TLI_TRY(tli_transports[wires.transport]->bind(x->channels[wires.transport], &wires, ends->deliveries));
-    for (int64_t a = TLI_FIRST_STAGING; a < steps->num_areas; a++) {
-        const tli_delivery_t *delivery = &ends->deliveries[steps->areas[a].wire >= 0 ? steps->areas[a].wire : 0];
-        if (steps->areas[a].kind == TLI_AREA_REMOTE)
-            tli_area_place(x, a, delivery->address, delivery->rows);
-    }
-done:
+    if (st == TULLE_OK)
+        place_remote_areas(x, ends);
     return st;
 }
 
@@ -283,27 +344,74 @@ int tli_can_use_ghosts_in_place(const tulle_exchange_t *x)
            x->plan->ghost_order == TULLE_GHOST_ORDER_PLAN;
 }
 
-static tulle_status_t bind_exchange(tulle_exchange_t *x)
+/* Messages of a gather whose sender owns their rows and lends them. */
+static tulle_status_t list_lent(const tulle_exchange_t *x, tli_arena_t *scratch, const unsigned char **is_lent_out)
 {
-    tulle_comm_t *comm = x->plan->comm;
+    tulle_status_t st = TULLE_OK;
+    const tulle_plan_t *plan = x->plan;
+    unsigned char *is_lent = NULL;
+    TLI_TRY(tli_arena_alloc(scratch, plan->num_in, 1, &is_lent));
+    for (int64_t k = 0; k < plan->num_in; k++) {
+        int peer = (int)plan->in_peer[k], t = tli_transport_for(plan->comm, x->transport, peer);
+        is_lent[k] = plan->in_read[k] == TLI_READ_PUBLISHED && t < tli_num_transports &&
+                     tli_transports[t]->lends(x->channels[t], peer);
+    }
+    *is_lent_out = is_lent;
+done:
+    return st;
+}
+
+static int lends_itself(const tulle_exchange_t *x)
+{
+    int lends = 0;
+    for (int t = 0; t < tli_num_transports; t++)
+        lends |= tli_transports[t]->lends(x->channels[t], x->plan->comm->rank);
+    return lends;
+}
+
+/* Halves are combined in f32 and rounded once: all contributions to a row in one go. */
+static int has_halves(const tulle_exchange_t *x)
+{
+    int has = 0;
+    for (int f = 0; f < x->num_fields; f++)
+        has |= x->fields[f].datatype == TULLE_F16 || x->fields[f].datatype == TULLE_BF16;
+    return has;
+}
+
+/* All that a rank does for itself. */
+static tulle_status_t prepare(tulle_exchange_t *x, tli_arena_t *scratch, ends_t *ends)
+{
+    tulle_status_t st = TULLE_OK;
+    tli_steps_options_t options = {.in_place = tli_can_use_ghosts_in_place(x),
+                                   .lends = lends_itself(x),
+                                   .names_runs = 1,
+                                   .by_message = !has_halves(x),
+                                   .transport = x->transport};
+    if (x->direction == TULLE_GATHER)
+        TLI_TRY(list_lent(x, scratch, &options.is_lent));
+    TLI_TRY(tli_steps_build(x->plan, x->direction, &options, &x->arena, &x->steps));
+    TLI_TRY(tli_check_staging(x));
+    TLI_TRY(alloc_ends(x, scratch, ends));
+    tli_areas_place_user(x);
+    TLI_TRY(reserve_staging(x, ends));
+done:
+    return st;
+}
+
+/* All ranks come here, whatever their status. */
+static tulle_status_t bind_on_host(tulle_exchange_t *x, tulle_comm_t *comm, tulle_status_t local)
+{
     tli_arena_t scratch = TLI_ARENA_INIT;
     ends_t ends = {0};
-    int num_tags = 1;
-    tli_steps_choice_t choice = {.in_place = tli_can_use_ghosts_in_place(x), .transport = x->transport};
-    tulle_status_t st = tli_steps_build(x->plan, x->direction, &choice, &x->arena, &x->steps);
+    int64_t num_tags = 1;
+    tulle_status_t st = open_channels(x, comm, local);
     if (st == TULLE_OK)
-        st = tli_check_staging(x);
+        st = prepare(x, &scratch, &ends);
+    st = tli_exchange_agree(x, comm->mpi, st, &num_tags);
     if (st == TULLE_OK)
-        st = alloc_ends(x, &scratch, &ends);
-    if (st == TULLE_OK)
-        tli_areas_place_user(x);
-    TLI_TRY(tli_agree(comm->mpi, open_channels(x, st)));
-    num_tags = x->steps.num_tags > 0 ? x->steps.num_tags : 1;
-    TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, &num_tags, 1, MPI_INT, MPI_MAX, comm->mpi));
-    TLI_TRY(bind_channels(x, &ends, tli_comm_take_tags(comm, num_tags)));
-done:
+        st = tli_agree(comm->mpi, bind_channels(x, &ends, tli_comm_take_tags(comm, (int)num_tags)));
     tli_arena_release(&scratch);
-    return tli_agree(comm->mpi, st);
+    return st;
 }
 
 static tulle_status_t read_options(const tulle_exchange_options_t *given, const tulle_plan_t *plan, tulle_exchange_t *x)
@@ -350,25 +458,35 @@ done:
     return st;
 }
 
+/* The host or the GPUs move the rows: all ranks find the same. They all come here, whatever their status; x may be NULL
+ * on those that failed. */
+static tulle_status_t bind(tulle_exchange_t *x, const tulle_plan_t *plan, tulle_status_t local)
+{
+    tulle_status_t st = local, joined = TULLE_OK;
+    int spaces = 0;
+    if (st == TULLE_OK)
+        st = tli_spaces_of(plan, x->fields, x->num_fields, &spaces);
+    joined = tli_spaces_join(plan->comm, &spaces);
+    st = st == TULLE_OK ? joined : st;
+    if (st == TULLE_OK) {
+        x->spaces = spaces;
+        st = check_transport(x);
+    }
+    return tli_is_device_exchange(spaces) ? tli_device_bind(x, plan->comm, st) : bind_on_host(x, plan->comm, st);
+}
+
 /* All ranks come here, whatever their status. */
 static tulle_status_t create(tulle_plan_t *plan, int is_cached, tulle_direction_t direction,
                              const tulle_field_t *fields, int num_fields, const tulle_exchange_options_t *options,
                              tulle_exchange_t **exchange_out)
 {
     tulle_exchange_t *x = NULL;
-    MPI_Comm mpi = plan->comm->mpi;
     tulle_status_t st = alloc_exchange(plan, is_cached, direction, options, &x);
     if (st == TULLE_OK && exchange_out == NULL)
         st = tli_fail(TULLE_ERR_ARG, 0, TLI_WHERE, "exchange_out is NULL");
     if (st == TULLE_OK)
         st = copy_fields(x, fields, num_fields);
-    if (st == TULLE_OK)
-        st = tli_spaces_of(plan, x->fields, num_fields, &x->spaces);
-    TLI_TRY(tli_agree(mpi, st));
-    TLI_TRY(agree_on_fields(x, mpi));
-    TLI_TRY(tli_spaces_join(plan->comm, &x->spaces));
-    TLI_TRY(check_transport(x));
-    TLI_TRY(tli_is_device_exchange(x->spaces) ? tli_device_bind(x) : bind_exchange(x));
+    TLI_TRY(bind(x, plan, st));
     tli_arena_seal(&x->arena);
     *exchange_out = x;
     x = NULL;

@@ -15,29 +15,40 @@
 #define POLLS_BEFORE_YIELD 16
 #define POLLS_BEFORE_CLOCK 256
 
-static void run_operation(tulle_exchange_t *x, const tli_operation_t *operation, int field)
+static void run_copy(const tulle_exchange_t *x, const tli_operation_t *operation, const tulle_field_t *f,
+                     const tli_rows_t *areas)
+{
+    tli_copy_args_t copy = {tli_rows_from(&areas[operation->target], operation->target_first),
+                            tli_rows_from(&areas[operation->source], operation->source_first),
+                            operation->target_index,
+                            operation->source_index,
+                            operation->num_rows,
+                            f->width * (int64_t)tulle_datatype_size(f->datatype)};
+    if (operation->combines)
+        tli_combine_rows(&copy, f->datatype, x->op, f->width);
+    else
+        tli_copy_rows(&copy);
+}
+
+static void run_operation(const tulle_exchange_t *x, const tli_operation_t *operation, int field)
 {
     const tli_rows_t *areas = x->areas + field * x->steps.num_areas;
     const tulle_field_t *f = &x->fields[field];
-    if (operation->entry_ptr == NULL) {
-        tli_copy_args_t copy = {areas[operation->target], areas[operation->source],
-                                operation->target_index,  operation->source_index,
-                                operation->num_rows,      f->width * (int64_t)tulle_datatype_size(f->datatype)};
-        tli_copy_rows(&copy);
-    } else {
-        tli_reduce_args_t reduce = {areas[operation->target],
-                                    operation->target_index,
-                                    operation->num_rows,
-                                    operation->keeps_target,
-                                    operation->entry_ptr,
-                                    operation->entry_area,
-                                    operation->entry_row,
-                                    areas,
-                                    f->datatype,
-                                    x->op,
-                                    f->width};
+    tli_reduce_args_t reduce = {areas[operation->target],
+                                operation->target_index,
+                                operation->num_rows,
+                                operation->keeps_target,
+                                operation->entry_ptr,
+                                operation->entry_area,
+                                operation->entry_row,
+                                areas,
+                                f->datatype,
+                                x->op,
+                                f->width};
+    if (operation->entry_ptr == NULL)
+        run_copy(x, operation, f, areas);
+    else
         tli_reduce_rows(&reduce);
-    }
 }
 
 static tulle_status_t run_task(tulle_exchange_t *x, int64_t index)

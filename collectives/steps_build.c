@@ -24,6 +24,28 @@ tli_operation_t *tli_add_operation(tli_steps_builder_t *b, tli_task_t *task, int
     return operation;
 }
 
+/* Without runs only what counts from 0 needs no index. */
+static void name_rows(const tli_steps_builder_t *b, const int64_t *index, int64_t n, const int64_t **index_out,
+                      int64_t *first_out)
+{
+    int64_t first = index != NULL && n > 0 && b->options.names_runs ? index[0] : 0, i = 0;
+    while (index != NULL && i < n && index[i] == first + i)
+        i++;
+    int is_run = index == NULL || i == n;
+    *index_out = is_run ? NULL : index;
+    *first_out = is_run ? first : 0;
+}
+
+void tli_name_targets(const tli_steps_builder_t *b, tli_operation_t *operation, const int64_t *index)
+{
+    name_rows(b, index, operation->num_rows, &operation->target_index, &operation->target_first);
+}
+
+void tli_name_sources(const tli_steps_builder_t *b, tli_operation_t *operation, const int64_t *index)
+{
+    name_rows(b, index, operation->num_rows, &operation->source_index, &operation->source_first);
+}
+
 void tli_add_send(tli_steps_builder_t *b, tli_task_t *task, int64_t wire)
 {
     b->steps.sends[b->num_sends++] = wire;

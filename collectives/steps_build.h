@@ -12,7 +12,7 @@ typedef struct tli_steps_builder {
     const tulle_plan_t *plan;
     tli_arena_t *arena; /* of the steps */
     tli_arena_t scratch;
-    tli_steps_choice_t choice;
+    tli_steps_options_t options;
     tli_steps_t steps;
     int64_t num_operations, num_sends, num_releases;
 
@@ -45,6 +45,9 @@ int64_t tli_add_area(tli_steps_builder_t *b, tli_area_kind_t kind, int64_t rows,
 tli_task_t *tli_add_task(tli_steps_builder_t *b, int64_t num_inputs);
 tli_operation_t *tli_add_operation(tli_steps_builder_t *b, tli_task_t *task, int64_t target, int64_t source,
                                    int64_t num_rows);
+/** Rows of an operation, by their index or by their first. @param[in] index [num_rows] kept; NULL: 0, 1, 2, ... */
+void tli_name_targets(const tli_steps_builder_t *b, tli_operation_t *operation, const int64_t *index);
+void tli_name_sources(const tli_steps_builder_t *b, tli_operation_t *operation, const int64_t *index);
 void tli_add_send(tli_steps_builder_t *b, tli_task_t *task, int64_t wire);
 void tli_add_release(tli_steps_builder_t *b, tli_task_t *task, int64_t wire);
 

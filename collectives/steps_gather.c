@@ -16,7 +16,7 @@ typedef struct gather {
 static int lands_in_place(const tli_steps_builder_t *b, int64_t k)
 {
     tli_way_t way = b->steps.receive_ends[k].way;
-    return b->choice.in_place && !b->is_forwarded[k] && (way == TLI_WAY_SENT || way == TLI_WAY_STORED);
+    return b->options.in_place && !b->is_forwarded[k] && (way == TLI_WAY_SENT || way == TLI_WAY_STORED);
 }
 
 static void place_arrivals(gather_t *g)
@@ -35,10 +35,12 @@ static void place_arrivals(gather_t *g)
     }
 }
 
-/* Rows of a message in the order of their places, to copy them out of the area that they were found in. */
-static const int64_t *read_index(const tli_steps_builder_t *b, int64_t k)
+/* Where each slot's row lies in the remote area that its message is read from: where its sender published it, or among
+ * its owner's rows. */
+static const int64_t *remote_rows(const tli_steps_builder_t *b, int64_t k)
 {
-    return tli_reads_remotely(&b->steps.receive_ends[k]) ? b->plan->slot_read + b->plan->in_ptr[k] : NULL;
+    int is_lent = b->options.is_lent != NULL && b->options.is_lent[k];
+    return is_lent ? b->plan->slot_row : b->plan->slot_read;
 }
 
 /* --- sends that wait for nothing --------------------------------------------------------------------------------- */
@@ -71,12 +73,13 @@ done:
 static tulle_status_t pack_part(gather_t *g, tli_task_t *task, int64_t m, int64_t in)
 {
     tulle_status_t st = TULLE_OK;
+    tli_steps_builder_t *b = g->b;
     int64_t *target = NULL, *source = NULL, num_rows = 0;
-    TLI_TRY(source_index(g->b, m, in, &target, &source, &num_rows));
-    tli_operation_t *copy = tli_add_operation(g->b, task, g->b->steps.send_ends[m].area,
-                                              in < 0 ? TLI_AREA_OWNED : g->area_of_in[in], num_rows);
-    copy->target_index = target;
-    copy->source_index = source;
+    TLI_TRY(source_index(b, m, in, &target, &source, &num_rows));
+    tli_operation_t *copy =
+        tli_add_operation(b, task, b->steps.send_ends[m].area, in < 0 ? TLI_AREA_OWNED : g->area_of_in[in], num_rows);
+    tli_name_targets(b, copy, target);
+    tli_name_sources(b, copy, source);
 done:
     return st;
 }
@@ -122,18 +125,19 @@ done:
     return st;
 }
 
-/* Owned rows that ranks of the node read are packed once, for all of them. */
+/* Owned rows that ranks of the node read are packed once, for all of them, unless they read them where they lie. */
 static void publish(gather_t *g)
 {
     tli_steps_builder_t *b = g->b;
     tli_task_t *task = tli_add_task(b, 0);
-    int64_t area = -1;
+    int64_t area = b->options.lends ? TLI_AREA_OWNED : -1;
     for (int64_t m = 0; m < b->steps.num_sends; m++) {
         if (!tli_reads_remotely(&b->steps.send_ends[m]) || !b->has_owned[m])
             continue;
         if (area < 0) {
             area = tli_add_area(b, TLI_AREA_SHARED, b->plan->num_published, -1);
-            tli_add_operation(b, task, area, TLI_AREA_OWNED, b->plan->num_published)->source_index = b->plan->published;
+            tli_name_sources(b, tli_add_operation(b, task, area, TLI_AREA_OWNED, b->plan->num_published),
+                             b->plan->published);
         }
         b->steps.send_ends[m].area = area;
         tli_add_send(b, task, m);
@@ -164,8 +168,8 @@ static tulle_status_t copy_own_rows(gather_t *g)
         }
     }
     tli_operation_t *copy = tli_add_operation(b, tli_add_task(b, 0), TLI_AREA_GHOST, TLI_AREA_OWNED, n);
-    copy->target_index = target;
-    copy->source_index = source;
+    tli_name_targets(b, copy, target);
+    tli_name_sources(b, copy, source);
 done:
     return st;
 }
@@ -206,14 +210,6 @@ done:
     return st;
 }
 
-static int is_counting_up(const int64_t *index, int64_t n)
-{
-    int64_t i = 0;
-    while (i < n && index[i] == i)
-        i++;
-    return i == n;
-}
-
 static tulle_status_t place_ghosts(gather_t *g, tli_task_t *task, int64_t k)
 {
     tulle_status_t st = TULLE_OK;
@@ -226,11 +222,11 @@ static tulle_status_t place_ghosts(gather_t *g, tli_task_t *task, int64_t k)
     TLI_TRY(tli_arena_alloc_raw(b->arena, n, sizeof *source, &source));
     for (int64_t i = 0; i < n; i++) {
         int64_t slot = g->ghost_slot[first + i];
-        source[i] = is_remote ? b->plan->slot_read[slot] : slot - b->plan->in_ptr[k];
+        source[i] = is_remote ? remote_rows(b, k)[slot] : slot - b->plan->in_ptr[k];
     }
     tli_operation_t *copy = tli_add_operation(b, task, TLI_AREA_GHOST, g->area_of_in[k], n);
-    copy->target_index = g->ghost_target + first;
-    copy->source_index = is_counting_up(source, n) ? NULL : source;
+    tli_name_targets(b, copy, g->ghost_target + first);
+    tli_name_sources(b, copy, source);
 done:
     return st;
 }
@@ -246,7 +242,8 @@ static void pass_on(gather_t *g, int64_t k)
     if (b->steps.areas[g->area_of_in[k]].kind == TLI_AREA_REMOTE) {
         int64_t num_rows = plan->in_ptr[k + 1] - plan->in_ptr[k];
         int64_t held = tli_add_area(b, TLI_AREA_SHARED, num_rows, -1);
-        tli_add_operation(b, task, held, g->area_of_in[k], num_rows)->source_index = read_index(b, k);
+        tli_name_sources(b, tli_add_operation(b, task, held, g->area_of_in[k], num_rows),
+                         remote_rows(b, k) + plan->in_ptr[k]);
         g->area_of_in[k] = held;
     }
     for (int64_t m = 0; m < plan->num_out; m++) {

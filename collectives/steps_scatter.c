@@ -4,11 +4,12 @@
  * message. */
 #include "collectives/steps_build.h"
 
-/* Contributions to every slot and to every owned row, in their order. Targets 0..slots-1 are slots, then owned rows. */
+/* Contributions to every slot and to every owned row, in their order. Targets 0..slots-1 are slots, then owned rows,
+ * unless those are combined by message. */
 typedef struct scatter {
     tli_steps_builder_t *b;
-    int64_t num_slots;
-    int64_t *entry_ptr; /* [slots + owned + 1] */
+    int64_t num_slots, num_targets;
+    int64_t *entry_ptr; /* [num_targets + 1] */
     int64_t *entry_area, *entry_row;
     int64_t *num_inputs; /* [num_in + 1] messages that come back before this one can go; last: for the owned rows */
     int64_t *task_of_in; /* [num_in] */
@@ -43,7 +44,7 @@ static void visit_contributions(scatter_t *s, int64_t *next)
     for (int64_t i = 0; i < num_own; i++) {
         int64_t row = is_plan_order ? b->slot_position[i] : i;
         int64_t target = is_plan_order ? i : target_of(s, plan->need_source[i]);
-        if (row < 0)
+        if (row < 0 || target >= s->num_targets)
             continue;
         if (s->entry_area != NULL) {
             s->entry_area[next[target]] = TLI_AREA_GHOST;
@@ -54,6 +55,8 @@ static void visit_contributions(scatter_t *s, int64_t *next)
     for (int64_t m = 0; m < plan->num_out; m++) {
         for (int64_t i = plan->out_ptr[m]; i < plan->out_ptr[m + 1]; i++) {
             int64_t target = target_of(s, plan->out_source[i]);
+            if (target >= s->num_targets)
+                continue;
             if (s->entry_area != NULL) {
                 s->entry_area[next[target]] = b->steps.receive_ends[m].area;
                 s->entry_row[next[target]] = i - plan->out_ptr[m];
@@ -67,7 +70,7 @@ static tulle_status_t list_contributions(scatter_t *s)
 {
     tulle_status_t st = TULLE_OK;
     tli_steps_builder_t *b = s->b;
-    int64_t num_targets = s->num_slots + b->plan->num_owned;
+    int64_t num_targets = s->num_targets;
     int64_t *next = NULL;
     TLI_TRY(tli_arena_alloc(&b->scratch, num_targets, sizeof *next, &next));
     TLI_TRY(tli_arena_alloc(b->arena, num_targets + 1, sizeof(int64_t), &s->entry_ptr));
@@ -119,17 +122,34 @@ static int is_plain(const scatter_t *s, int64_t k)
     return s->num_inputs[k] == 0 && s->entry_ptr[last] - s->entry_ptr[first] == last - first;
 }
 
+/* They follow one another, so that the one who combines them can read them where they lie. */
+static int is_dense(const scatter_t *s, int64_t k)
+{
+    const int64_t *row = s->entry_row + s->entry_ptr[s->b->plan->in_ptr[k]];
+    int64_t n = s->b->steps.send_ends[k].num_rows, i = 1;
+    while (i < n && row[i] == row[0] + i)
+        i++;
+    return i >= n;
+}
+
+static int stays_in_place(const scatter_t *s, int64_t k)
+{
+    const tli_steps_builder_t *b = s->b;
+    if (!is_plain(s, k) || tli_writes_remotely(&b->steps.send_ends[k]))
+        return 0;
+    return tli_reads_remotely(&b->steps.send_ends[k]) ? b->options.lends && is_dense(s, k) : b->options.in_place;
+}
+
 static void return_message(scatter_t *s, int64_t k)
 {
     tli_steps_builder_t *b = s->b;
     tli_end_t *end = &b->steps.send_ends[k];
     int64_t first = b->plan->in_ptr[k], first_entry = s->entry_ptr[first];
-    int plain = is_plain(s, k);
     tli_task_t *task = tli_add_task(b, s->num_inputs[k]);
     s->task_of_in[k] = b->steps.num_tasks - 1;
-    if (plain && b->choice.in_place && end->way == TLI_WAY_SENT) {
+    if (stays_in_place(s, k)) {
         end->area = TLI_AREA_GHOST;
-        end->first_row = b->slot_position[first];
+        end->first_row = s->entry_row[first_entry];
     } else {
         static const tli_area_kind_t kinds[] = {[TLI_WAY_SENT] = TLI_AREA_PRIVATE,
                                                 [TLI_WAY_READ] = TLI_AREA_SHARED,
@@ -137,8 +157,8 @@ static void return_message(scatter_t *s, int64_t k)
                                                 [TLI_WAY_STAGED] = TLI_AREA_PEER};
         end->area = tli_add_area(b, kinds[end->way], end->num_rows, tli_writes_remotely(end) ? k : -1);
         tli_operation_t *operation = tli_add_operation(b, task, end->area, TLI_AREA_GHOST, end->num_rows);
-        if (plain) {
-            operation->source_index = s->entry_row + first_entry;
+        if (is_plain(s, k)) {
+            tli_name_sources(b, operation, s->entry_row + first_entry);
         } else {
             operation->entry_ptr = s->entry_ptr + first;
             operation->entry_area = s->entry_area;
@@ -150,16 +170,14 @@ static void return_message(scatter_t *s, int64_t k)
         release_inputs(s, task, k);
 }
 
-/* Only owned rows that somebody contributes to are touched. */
-static tulle_status_t update_owned(scatter_t *s)
+/* All contributions to an owned row in one go. Only owned rows that somebody contributes to are touched. */
+static tulle_status_t combine_rows(scatter_t *s, tli_task_t *task)
 {
     tulle_status_t st = TULLE_OK;
     tli_steps_builder_t *b = s->b;
     int64_t num_owned = b->plan->num_owned, num_rows = 0, num_entries = 0;
     const int64_t *all = s->entry_ptr + s->num_slots;
     int64_t *rows = NULL, *ptr = NULL;
-    tli_task_t *task = tli_add_task(b, s->num_inputs[b->plan->num_in]);
-    s->owned_task = b->steps.num_tasks - 1;
     for (int64_t row = 0; row < num_owned; row++)
         num_rows += all[row + 1] > all[row];
     TLI_TRY(tli_arena_alloc_raw(b->arena, num_rows, sizeof *rows, &rows));
@@ -180,7 +198,63 @@ static tulle_status_t update_owned(scatter_t *s)
     operation->entry_area = s->entry_area;
     operation->entry_row = s->entry_row;
     operation->keeps_target = 1;
-    release_inputs(s, task, b->plan->num_in);
+done:
+    return st;
+}
+
+/* Those among some sources that are owned rows: which they are, and their place in the list. */
+static tulle_status_t combine_owned(tli_steps_builder_t *b, tli_task_t *task, int64_t area, const int64_t *source,
+                                    int64_t n)
+{
+    tulle_status_t st = TULLE_OK;
+    int64_t *rows = NULL, *places = NULL, num_rows = 0;
+    for (int64_t i = 0; i < n; i++)
+        num_rows += TLI_IS_OWNED(source[i]);
+    if (num_rows == 0)
+        goto done;
+    tli_operation_t *operation = tli_add_operation(b, task, TLI_AREA_OWNED, area, num_rows);
+    operation->combines = 1;
+    if (num_rows == n) {
+        tli_name_targets(b, operation, source);
+        goto done;
+    }
+    TLI_TRY(tli_arena_alloc_raw(b->arena, num_rows, sizeof *rows, &rows));
+    TLI_TRY(tli_arena_alloc_raw(b->arena, num_rows, sizeof *places, &places));
+    num_rows = 0;
+    for (int64_t i = 0; i < n; i++) {
+        if (TLI_IS_OWNED(source[i])) {
+            rows[num_rows] = source[i];
+            places[num_rows++] = i;
+        }
+    }
+    tli_name_targets(b, operation, rows);
+    tli_name_sources(b, operation, places);
+done:
+    return st;
+}
+
+/* A short index per message instead of entries per row: half the memory that is read for rows of one scalar. */
+static tulle_status_t combine_messages(scatter_t *s, tli_task_t *task)
+{
+    tulle_status_t st = TULLE_OK;
+    tli_steps_builder_t *b = s->b;
+    const tulle_plan_t *plan = b->plan;
+    if (plan->ghost_order == TULLE_GHOST_ORDER_CALLER)
+        TLI_TRY(combine_owned(b, task, TLI_AREA_GHOST, plan->need_source, plan->num_needed));
+    for (int64_t m = 0; m < plan->num_out; m++)
+        TLI_TRY(combine_owned(b, task, b->steps.receive_ends[m].area, plan->out_source + plan->out_ptr[m],
+                              plan->out_ptr[m + 1] - plan->out_ptr[m]));
+done:
+    return st;
+}
+
+static tulle_status_t update_owned(scatter_t *s)
+{
+    tulle_status_t st = TULLE_OK;
+    tli_task_t *task = tli_add_task(s->b, s->num_inputs[s->b->plan->num_in]);
+    s->owned_task = s->b->steps.num_tasks - 1;
+    TLI_TRY(s->b->options.by_message ? combine_messages(s, task) : combine_rows(s, task));
+    release_inputs(s, task, s->b->plan->num_in);
 done:
     return st;
 }
@@ -207,6 +281,7 @@ tulle_status_t tli_steps_scatter(tli_steps_builder_t *b)
 {
     tulle_status_t st = TULLE_OK;
     scatter_t s = {.b = b, .num_slots = tli_plan_num_slots(b->plan)};
+    s.num_targets = s.num_slots + (b->options.by_message ? 0 : b->plan->num_owned);
     TLI_TRY(tli_arena_alloc(&b->scratch, b->plan->num_in, sizeof(int64_t), &s.task_of_in));
     place_returns(&s);
     TLI_TRY(list_contributions(&s));

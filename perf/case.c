@@ -5,6 +5,8 @@
 #include <limits.h>
 #include <string.h>
 
+#include <tulle/memory.h>
+
 #include "perf/scalar.h"
 #include "src/agree.h"
 
@@ -31,6 +33,21 @@ done:
     return st;
 }
 
+tulle_status_t perf_case_alloc_rows(const perf_case_t *one, int64_t num_rows, void **rows_out)
+{
+    size_t bytes = (size_t)num_rows * one->row_bytes;
+    return one->is_plain ? tli_alloc_raw(bytes, rows_out) : tulle_alloc(TULLE_SPACE_HOST, bytes, rows_out);
+}
+
+void perf_case_free_rows(const perf_case_t *one, void **rows)
+{
+    if (!one->is_plain)
+        tulle_free(rows);
+    else
+        tli_free(*rows);
+    *rows = NULL;
+}
+
 static tulle_status_t alloc_rows(const perf_case_options_t *options, perf_case_t *one)
 {
     tulle_status_t st = TULLE_OK;
@@ -41,7 +58,7 @@ static tulle_status_t alloc_rows(const perf_case_options_t *options, perf_case_t
     one->row_bytes = (size_t)options->width * scalar_bytes;
     TLI_TRY(perf_values_init(options->direction, options->datatype, options->op, options->width, one->halo->num_ranks,
                              &one->arena, &one->values));
-    TLI_TRY(tli_arena_alloc_raw(&one->arena, one->halo->num_owned, one->row_bytes, &one->owned));
+    TLI_TRY(perf_case_alloc_rows(one, one->halo->num_owned, &one->owned));
     TLI_TRY(tli_arena_alloc_raw(&one->arena, 1, one->row_bytes, &one->expected));
 done:
     return st;
@@ -68,6 +85,7 @@ tulle_status_t perf_case_create(const perf_halo_t *halo, const tulle_plan_t *pla
                        .plan = plan,
                        .row_type = MPI_DATATYPE_NULL,
                        .naive_limit_bytes = options->naive_limit_bytes,
+                       .is_plain = options->is_plain,
                        .arena = TLI_ARENA_INIT};
     TLI_TRY(count_local_ranks(halo->comm, &one.num_local_ranks));
     st = alloc_rows(options, &one);
@@ -89,6 +107,7 @@ void perf_case_release(perf_case_t *one)
         return;
     if (one->row_bytes > 0 && one->row_type != MPI_DATATYPE_NULL)
         MPI_Type_free(&one->row_type);
+    perf_case_free_rows(one, &one->owned);
     tli_arena_release(&one->arena);
     memset(one, 0, sizeof *one);
 }

@@ -27,6 +27,7 @@ typedef struct contest {
     const perf_measure_options_t *options;
     MPI_Comm comm;
     int num;
+    perf_case_t plain; /* the same case with owned rows in plain memory, which MPI reads fastest: for all but Tulle */
     contestant_t entries[PERF_NUM_METHODS];
     tli_arena_t arena;
 } contest_t;
@@ -67,7 +68,7 @@ static tulle_status_t alloc_entry(contest_t *contest, contestant_t *entry)
 {
     tulle_status_t st = TULLE_OK;
     int64_t num_ghosts = entry->one->num_ghosts;
-    TLI_TRY(tli_arena_alloc_raw(&contest->arena, num_ghosts, entry->one->row_bytes, &entry->ghost));
+    TLI_TRY(perf_case_alloc_rows(entry->one, num_ghosts, &entry->ghost));
     TLI_TRY(tli_arena_alloc(&contest->arena, contest->options->iterations, sizeof(double), &entry->times));
 done:
     return st;
@@ -183,6 +184,8 @@ static tulle_status_t enter_all(contest_t *contest, const perf_case_t *one, perf
         perf_watch_begin(contest->options->watch, "checking %s", method->name);
         contestant_t *entry = &contest->entries[contest->num++];
         *entry = (contestant_t){.method = method, .one = one, .result = result};
+        if (method->bit != PERF_METHOD_TULLE)
+            entry->one = &contest->plain;
         entry->position = method->has_plan_order ? one->plan_position : NULL;
         TLI_TRY(enter(contest, entry));
     }
@@ -196,6 +199,10 @@ tulle_status_t perf_measure(const perf_case_t *one, const perf_measure_options_t
     tulle_status_t st = TULLE_OK;
     contest_t contest = {.options = options, .comm = one->halo->comm, .arena = TLI_ARENA_INIT};
     *num_results_out = 0;
+    contest.plain = *one;
+    contest.plain.is_plain = 1;
+    contest.plain.owned = NULL;
+    TLI_TRY(tli_agree(contest.comm, perf_case_alloc_rows(&contest.plain, one->halo->num_owned, &contest.plain.owned)));
     TLI_TRY(enter_all(&contest, one, results, num_results_out));
     perf_watch_begin(options->watch, "timing %s", one->direction == TULLE_GATHER ? "gather" : "scatter");
     TLI_TRY(repeat(&contest));
@@ -203,8 +210,11 @@ tulle_status_t perf_measure(const perf_case_t *one, const perf_measure_options_t
         TLI_TRY(summarize(&contest.entries[i]));
 done:
     perf_watch_end(options->watch);
-    for (int i = 0; i < contest.num; i++)
+    for (int i = 0; i < contest.num; i++) {
         contest.entries[i].method->teardown(contest.entries[i].state);
+        perf_case_free_rows(contest.entries[i].one, &contest.entries[i].ghost);
+    }
+    perf_case_free_rows(&contest.plain, &contest.plain.owned);
     tli_arena_release(&contest.arena);
     return st;
 }

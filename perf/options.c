@@ -29,6 +29,7 @@ enum option_key {
     KEY_TOPOLOGY,
     KEY_STRATEGY,
     KEY_NO_SHARED_MEMORY,
+    KEY_PLAIN_MEMORY,
     KEY_TIMEOUT_MS,
     KEY_SAVE_PLAN,
     KEY_LOAD_PLAN,
@@ -59,6 +60,8 @@ static const struct argp_option option_table[] = {
     {"topology", KEY_TOPOLOGY, "TEXT", 0, "such as 2x4, 2x2x2 or 3,1,4, or a FILE.topo (default: discovered)", 3},
     {"strategy", KEY_STRATEGY, "NAME", 0, "auto, direct, rail, balanced or aggregated (default auto)", 3},
     {"no-shared-memory", KEY_NO_SHARED_MEMORY, NULL, 0, "use MPI messages inside a node too", 3},
+    {"plain-memory", KEY_PLAIN_MEMORY, NULL, 0, "rows not from tulle_alloc, so that ranks cannot read them in place",
+     3},
     {"timeout-ms", KEY_TIMEOUT_MS, "N", 0, "longest wait for another rank (default: for ever)", 3},
     {"save-plan", KEY_SAVE_PLAN, "FILE", 0, "write the plan", 3},
     {"load-plan", KEY_LOAD_PLAN, "FILE", 0, "use a plan that was written for the same input and topology", 3},
@@ -284,6 +287,9 @@ static tulle_status_t parse_option(int key, char *text, perf_options_t *options)
         return parse_file("load-plan", text, &options->load_plan);
     case KEY_NO_SHARED_MEMORY:
         options->disable_shared_memory = 1;
+        return TULLE_OK;
+    case KEY_PLAIN_MEMORY:
+        options->has_plain_memory = 1;
         return TULLE_OK;
     case KEY_EXPLAIN:
         options->is_explaining = 1;

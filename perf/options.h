@@ -44,6 +44,7 @@ typedef struct perf_options {
     int64_t naive_limit_mb; /* [MiB] per rank */
     int64_t timeout_ms;     /* [ms] 0 = the library's default */
     int disable_shared_memory;
+    int has_plain_memory; /* rows are not from tulle_alloc() */
     int is_explaining;
     const char *json;
     const char *save_plan;

@@ -195,8 +195,12 @@ static tulle_status_t measure(tool_t *tool, tulle_direction_t direction)
 {
     tulle_status_t st = TULLE_OK;
     const perf_options_t *options = tool->options;
-    perf_case_options_t case_options = {direction, options->datatype, options->reduce, options->width,
-                                        options->naive_limit_mb << 20};
+    perf_case_options_t case_options = {direction,
+                                        options->datatype,
+                                        options->reduce,
+                                        options->width,
+                                        options->naive_limit_mb << 20,
+                                        options->has_plain_memory};
     perf_measure_options_t measure_options = {options->methods, options->warmup, options->iterations, tool->watch};
     perf_case_t one = {0};
     int num_results = 0;

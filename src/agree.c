@@ -33,14 +33,15 @@ static tulle_status_t fail_remote(int failing_rank, const tulle_error_t *error)
     return st;
 }
 
-tulle_status_t tli_agree_on(MPI_Comm comm, tulle_status_t local, int64_t value, const char *what)
+tulle_status_t tli_agree_on_most(MPI_Comm comm, tulle_status_t local, int64_t value, const char *what, int64_t *most)
 {
     tulle_status_t st = TULLE_OK;
     int rank = 0;
     TLI_MPI(MPI_Comm_rank(comm, &rank));
-    /* Lowest failing rank, smallest value, largest value: all by one minimum. */
-    int64_t least[3] = {local == TULLE_OK ? INT64_MAX : rank, value, -value};
-    TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, least, 3, MPI_INT64_T, MPI_MIN, comm));
+    /* Lowest failing rank, smallest value, largest value, most: all by one minimum. */
+    int64_t least[4] = {local == TULLE_OK ? INT64_MAX : rank, value, -value, -*most};
+    TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, least, 4, MPI_INT64_T, MPI_MIN, comm));
+    *most = -least[3];
     if (least[0] != INT64_MAX) {
         tulle_error_t error;
         TLI_TRY(spread_error(comm, (int)least[0], &error));
@@ -51,6 +52,12 @@ tulle_status_t tli_agree_on(MPI_Comm comm, tulle_status_t local, int64_t value, 
     }
 done:
     return st;
+}
+
+tulle_status_t tli_agree_on(MPI_Comm comm, tulle_status_t local, int64_t value, const char *what)
+{
+    int64_t none = 0;
+    return tli_agree_on_most(comm, local, value, what, &none);
 }
 
 tulle_status_t tli_agree(MPI_Comm comm, tulle_status_t local)

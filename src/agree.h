@@ -42,4 +42,11 @@ tulle_status_t tli_agree_equal(MPI_Comm comm, int64_t value, const char *what);
  */
 tulle_status_t tli_agree_on(MPI_Comm comm, tulle_status_t local, int64_t value, const char *what);
 
+/**
+ * The same, and the largest of a second value.
+ * @param[in,out] most this rank's, then that of all ranks; undefined on failure
+ * @collective all ranks of @p comm, whatever their status
+ */
+tulle_status_t tli_agree_on_most(MPI_Comm comm, tulle_status_t local, int64_t value, const char *what, int64_t *most);
+
 #endif

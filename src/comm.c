@@ -2,6 +2,7 @@
  * Making a communicator: duplicate, find or check the topology, group the ranks that share memory. */
 #include "src/comm.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #define XXH_INLINE_ALL
@@ -124,9 +125,49 @@ done:
 static tulle_status_t list_shared(tulle_comm_t *comm)
 {
     tulle_status_t st = tli_arena_alloc(&comm->arena, comm->num_shared, sizeof(int), &comm->shared_ranks);
+    if (st == TULLE_OK)
+        st = tli_arena_alloc(&comm->arena, comm->num_shared, TLI_MOST_TOLD * sizeof(int64_t), &comm->heard);
     st = tli_agree(comm->mpi, st);
     if (st == TULLE_OK)
         TLI_MPI(MPI_Allgather(&comm->rank, 1, MPI_INT, comm->shared_ranks, 1, MPI_INT, comm->shared));
+done:
+    return st;
+}
+
+_Static_assert(sizeof(tli_block_name_t) <= TLI_MOST_TOLD * sizeof(int64_t), "a name can be told");
+
+/* MPI's idea of sharing memory may reach farther than ours: each rank looks at a block of the next one. Ranks that do
+ * not see each other's processes fall apart into groups, and some rank is the last of its group. */
+static tulle_status_t view_next(tulle_comm_t *comm)
+{
+    tulle_status_t st = TULLE_OK;
+    tli_block_t block = {0};
+    tli_block_name_t next = {0};
+    unsigned char *address = NULL;
+    int next_rank = (tli_comm_shared_rank(comm, comm->rank) + 1) % comm->num_shared;
+    tulle_status_t local = tli_pool_take(&comm->pool, 1, &block);
+    TLI_TRY(tli_comm_tell(comm, (const int64_t *)&block.name, sizeof block.name / sizeof(int64_t)));
+    next = ((const tli_block_name_t *)comm->heard)[next_rank];
+    st = local;
+    if (st == TULLE_OK && next.segment.bytes > 0)
+        st = tli_pool_view(&comm->pool, &next, &address);
+done:
+    tli_pool_give(&block);
+    return st;
+}
+
+/* Where views fail, messages take the place of shared memory. */
+static tulle_status_t check_views(tulle_comm_t *comm)
+{
+    tulle_status_t st = comm->num_shared > 1 ? view_next(comm) : TULLE_OK;
+    int is_reached = st != TULLE_ERR_TRANSPORT;
+    st = tli_agree(comm->mpi, is_reached ? st : TULLE_OK);
+    if (st == TULLE_OK)
+        TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, &is_reached, 1, MPI_INT, MPI_MIN, comm->shared));
+    if (st == TULLE_OK && !is_reached) {
+        comm->num_shared = 1;
+        comm->shared_ranks[0] = comm->rank;
+    }
     if (st == TULLE_OK && comm->num_shared == 1)
         TLI_MPI(MPI_Comm_free(&comm->shared));
 done:
@@ -164,6 +205,7 @@ tulle_status_t tulle_comm_create(MPI_Comm mpi_comm, const tulle_comm_options_t *
     TLI_TRY(tli_agree_equal(comm->mpi, options.disable_shared_memory != 0, "options.disable_shared_memory"));
     TLI_TRY(group_shared(comm, options.disable_shared_memory));
     TLI_TRY(list_shared(comm));
+    TLI_TRY(check_views(comm));
     *comm_out = comm;
     comm = NULL;
 done:
@@ -182,6 +224,7 @@ void tulle_comm_destroy(tulle_comm_t **comm_inout)
         if (comm->mpi != MPI_COMM_NULL)
             MPI_Comm_free(&comm->mpi);
         tulle_topology_destroy(&comm->topology);
+        tli_pool_release(&comm->pool);
         tli_arena_release(&comm->arena);
         tli_free(comm);
     }
@@ -205,6 +248,17 @@ int tli_comm_shared_rank(const tulle_comm_t *comm, int peer)
 {
     const int *found = bsearch(&peer, comm->shared_ranks, (size_t)comm->num_shared, sizeof peer, compare_ints);
     return found != NULL ? (int)(found - comm->shared_ranks) : -1;
+}
+
+tulle_status_t tli_comm_tell(tulle_comm_t *comm, const int64_t *words, int num_words)
+{
+    tulle_status_t st = TULLE_OK;
+    TLI_ASSERT(num_words <= TLI_MOST_TOLD);
+    atomic_thread_fence(memory_order_seq_cst);
+    TLI_MPI(MPI_Allgather(words, num_words, MPI_INT64_T, comm->heard, num_words, MPI_INT64_T, comm->shared));
+    atomic_thread_fence(memory_order_seq_cst);
+done:
+    return st;
 }
 
 int tli_comm_take_tags(tulle_comm_t *comm, int num_tags)

@@ -9,6 +9,7 @@
 #include <tulle/mpi.h>
 
 #include "src/arena.h"
+#include "src/pool.h"
 
 struct tulle_comm {
     MPI_Comm mpi;    /* ours alone; errors are returned */
@@ -18,6 +19,8 @@ struct tulle_comm {
     int size;
     int num_shared;    /* [count] ranks of `shared`, 1 for only me */
     int *shared_ranks; /* [num_shared] their ranks in mpi, ascending: position = rank in `shared` */
+    tli_pool_t pool;   /* memory that they can map */
+    int64_t *heard;    /* [num_shared * TLI_MOST_TOLD] room for tli_comm_tell() */
     int is_emulated;
     int64_t timeout_ms;
     tulle_topology_t *topology;
@@ -34,6 +37,16 @@ tulle_comm_t *tli_comm_retain(tulle_comm_t *comm);
 
 /** Rank of a peer in `shared`; -1 when it does not share memory with me. */
 int tli_comm_shared_rank(const tulle_comm_t *comm, int peer);
+
+/** Most words for tli_comm_tell(). */
+#define TLI_MOST_TOLD 8
+
+/**
+ * Tell all ranks that share memory with me some words, and hear theirs: comm->heard[shared rank * num_words]. What was
+ * written to shared memory before is seen by all afterwards.
+ * @collective ranks of comm->shared, whatever their status; of which there are several
+ */
+tulle_status_t tli_comm_tell(tulle_comm_t *comm, const int64_t *words, int num_words);
 
 /** Reserve a block of message tags; every rank must ask for the same number in the same order. */
 int tli_comm_take_tags(tulle_comm_t *comm, int num_tags);

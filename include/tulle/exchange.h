@@ -138,8 +138,9 @@ TULLE_API tulle_status_t tulle_exchange_start(tulle_exchange_t *exchange, void *
 TULLE_API tulle_status_t tulle_exchange_test(tulle_exchange_t *exchange);
 
 /**
- * Wait until the exchange is complete on this rank. Yields the processor when nothing arrives. On GPUs the host does
- * not wait: what is put on the stream of the start from now on does, and sees the rows.
+ * Wait until the exchange is complete on this rank. Yields the processor when nothing arrives. Where other ranks read
+ * this one's rows from tulle_alloc() in place, that includes that they have read them. On GPUs the host does not wait:
+ * what is put on the stream of the start from now on does, and sees the rows.
  * @collective every rank must reach test or wait for the others to finish   @threads one thread per comm at a time
  * @cost as long as the slowest neighbour; no allocation, no lock
  * @param[in,out] exchange started

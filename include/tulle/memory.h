@@ -25,7 +25,8 @@ typedef enum tulle_space {
 } tulle_space_t;
 
 /**
- * Allocate memory for rows; contents undefined.
+ * Allocate memory for rows; contents undefined. Host memory from here can be read by other ranks of the machine: an
+ * exchange of one field of rows of 16 bytes or more then copies each row once, where rows elsewhere are packed first.
  * @param[in]  space      device memory is taken on the calling thread's current CUDA device
  * @param[in]  bytes      0 is fine
  * @param[out] memory_out owned by the caller, free with tulle_free(); 64-byte aligned, other spaces than host 256-byte;

@@ -7,6 +7,7 @@
 #include "src/arena.h"
 #include "src/device/device.h"
 #include "src/fault.h"
+#include "src/lendable.h"
 
 static int is_space(tulle_space_t space)
 {
@@ -22,7 +23,7 @@ tulle_status_t tulle_alloc(tulle_space_t space, size_t bytes, void **memory_out)
     if (bytes == 0)
         bytes = 1;
     if (space == TULLE_SPACE_HOST)
-        TLI_TRY(tli_alloc_raw(bytes, memory_out));
+        TLI_TRY(tli_lendable_alloc(bytes, memory_out));
     else
         TLI_TRY(tli_device_alloc(space, bytes, memory_out));
 done:
@@ -34,6 +35,10 @@ void tulle_free(void **memory)
     tulle_space_t space = TULLE_SPACE_HOST;
     if (memory == NULL || *memory == NULL)
         return;
+    if (tli_lendable_free(*memory)) {
+        *memory = NULL;
+        return;
+    }
     if (tli_device_space_of(*memory, &space) != TULLE_OK)
         space = TULLE_SPACE_DEVICE; /* CUDA is broken: it refuses what is not its own, free() does not */
     if (space == TULLE_SPACE_HOST)

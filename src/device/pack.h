@@ -14,6 +14,12 @@ typedef struct tli_rows {
     int64_t stride_bytes;
 } tli_rows_t;
 
+/** The rows from a first one on. */
+static inline tli_rows_t tli_rows_from(const tli_rows_t *rows, int64_t first)
+{
+    return (tli_rows_t){rows->base + first * rows->stride_bytes, rows->stride_bytes};
+}
+
 /** Copy rows: target row target_index[i] = source row source_index[i]. A NULL index stands for 0, 1, 2, ... */
 typedef struct tli_copy_args {
     tli_rows_t target, source;
@@ -24,6 +30,10 @@ typedef struct tli_copy_args {
 } tli_copy_args_t;
 
 void tli_copy_rows(const tli_copy_args_t *args);
+
+/** Combine rows: target row target_index[i] = op(it, source row source_index[i]), in the order of i; not for f16 and
+ * bf16, which would be rounded each time. @param[in] width [scalars] */
+void tli_combine_rows(const tli_copy_args_t *args, tulle_datatype_t datatype, tulle_op_t op, int64_t width);
 
 /** Combine rows: target row t = op over its entries in their order, and over its old value first if keeps_target. f16
  * and bf16 are combined in f32 and rounded once. */

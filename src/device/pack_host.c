@@ -5,18 +5,28 @@
 #include <string.h>
 
 #include "src/device/half.h"
+#include "src/fault.h"
 
-static int64_t at(const int64_t *index, int64_t i)
+static inline int64_t at(const int64_t *index, int64_t i)
 {
     return index != NULL ? index[i] : i;
+}
+
+static inline unsigned char *target_of(const tli_copy_args_t *a, int64_t i)
+{
+    return a->target.base + at(a->target_index, i) * a->target.stride_bytes;
+}
+
+static inline const unsigned char *source_of(const tli_copy_args_t *a, int64_t i)
+{
+    return a->source.base + at(a->source_index, i) * a->source.stride_bytes;
 }
 
 /* The size is a constant in each call, so that the copy of a row is a few moves. */
 static inline __attribute__((always_inline)) void copy_fixed(const tli_copy_args_t *a, size_t row_bytes)
 {
     for (int64_t i = 0; i < a->num_rows; i++)
-        memcpy(a->target.base + at(a->target_index, i) * a->target.stride_bytes,
-               a->source.base + at(a->source_index, i) * a->source.stride_bytes, row_bytes);
+        memcpy(target_of(a, i), source_of(a, i), row_bytes);
 }
 
 static int is_dense(const tli_copy_args_t *a)
@@ -61,7 +71,19 @@ void tli_copy_rows(const tli_copy_args_t *a)
 /* --- scalars: target[i] = op(target[i], source[i]) ---------------------------------------------------------------- */
 
 typedef void (*combine_t)(void *target, const void *source, int64_t n);
+/* The same for every row of a list. */
+typedef void (*combine_rows_t)(const tli_copy_args_t *args, int64_t width);
 
+#define COMBINE_ROWS(name)                                                                                             \
+    static void name##_rows(const tli_copy_args_t *a, int64_t width)                                                   \
+    {                                                                                                                  \
+        if (width == 1)                                                                                                \
+            for (int64_t i = 0; i < a->num_rows; i++)                                                                  \
+                name(target_of(a, i), source_of(a, i), 1);                                                             \
+        else                                                                                                           \
+            for (int64_t i = 0; i < a->num_rows; i++)                                                                  \
+                name(target_of(a, i), source_of(a, i), width);                                                         \
+    }
 #define COMBINE(name, type, expression)                                                                                \
     static void name(void *target, const void *source, int64_t n)                                                      \
     {                                                                                                                  \
@@ -71,7 +93,8 @@ typedef void (*combine_t)(void *target, const void *source, int64_t n);
             type a = t[i], b = s[i];                                                                                   \
             t[i] = (type)(expression);                                                                                 \
         }                                                                                                              \
-    }
+    }                                                                                                                  \
+    COMBINE_ROWS(name)
 /* Integers wrap: combined in an unsigned type that is at least as wide as int. */
 #define COMBINE_ALL(suffix, type, wide)                                                                                \
     COMBINE(sum_##suffix, type, (wide)a + (wide)b)                                                                     \
@@ -95,6 +118,7 @@ COMBINE_ALL(i64, int64_t, uint64_t)
         for (int64_t i = 0; i < 2 * n; i++)                                                                            \
             t[i] += s[i];                                                                                              \
     }                                                                                                                  \
+    COMBINE_ROWS(sum_##suffix)                                                                                         \
     static void prod_##suffix(void *target, const void *source, int64_t n)                                             \
     {                                                                                                                  \
         type *restrict t = target;                                                                                     \
@@ -104,16 +128,26 @@ COMBINE_ALL(i64, int64_t, uint64_t)
             t[i + 1] = t[i] * s[i + 1] + t[i + 1] * s[i];                                                              \
             t[i] = real;                                                                                               \
         }                                                                                                              \
-    }
+    }                                                                                                                  \
+    COMBINE_ROWS(prod_##suffix)
 COMBINE_COMPLEX(c64, float)
 COMBINE_COMPLEX(c128, double)
 
+typedef struct combination {
+    combine_t scalars;
+    combine_rows_t rows;
+} combination_t;
+
+#define OP(name)                                                                                                       \
+    {                                                                                                                  \
+        name, name##_rows                                                                                              \
+    }
 #define ALL_OPS(suffix)                                                                                                \
     {                                                                                                                  \
-        [TULLE_OP_SUM] = sum_##suffix, [TULLE_OP_MIN] = min_##suffix, [TULLE_OP_MAX] = max_##suffix,                   \
-        [TULLE_OP_PROD] = prod_##suffix                                                                                \
+        [TULLE_OP_SUM] = OP(sum_##suffix), [TULLE_OP_MIN] = OP(min_##suffix), [TULLE_OP_MAX] = OP(max_##suffix),       \
+        [TULLE_OP_PROD] = OP(prod_##suffix)                                                                            \
     }
-static const combine_t combines[TULLE_BYTE + 1][TULLE_OP_REPLACE + 1] = {
+static const combination_t combinations[TULLE_BYTE + 1][TULLE_OP_REPLACE + 1] = {
     [TULLE_F64] = ALL_OPS(f64),
     [TULLE_F32] = ALL_OPS(f32),
     [TULLE_I8] = ALL_OPS(i8),
@@ -123,17 +157,26 @@ static const combine_t combines[TULLE_BYTE + 1][TULLE_OP_REPLACE + 1] = {
     /* Halves are widened to f32 first. */
     [TULLE_F16] = ALL_OPS(f32),
     [TULLE_BF16] = ALL_OPS(f32),
-    [TULLE_C64] = {[TULLE_OP_SUM] = sum_c64, [TULLE_OP_PROD] = prod_c64},
-    [TULLE_C128] = {[TULLE_OP_SUM] = sum_c128, [TULLE_OP_PROD] = prod_c128},
+    [TULLE_C64] = {[TULLE_OP_SUM] = OP(sum_c64), [TULLE_OP_PROD] = OP(prod_c64)},
+    [TULLE_C128] = {[TULLE_OP_SUM] = OP(sum_c128), [TULLE_OP_PROD] = OP(prod_c128)},
 };
 
 int tli_has_reduction(tulle_datatype_t datatype, tulle_op_t op)
 {
     int is_known = datatype >= TULLE_F64 && datatype <= TULLE_BYTE && op >= TULLE_OP_SUM && op <= TULLE_OP_REPLACE;
-    return is_known && (op == TULLE_OP_REPLACE || combines[datatype][op] != NULL);
+    return is_known && (op == TULLE_OP_REPLACE || combinations[datatype][op].scalars != NULL);
 }
 
 /* --- rows -------------------------------------------------------------------------------------------------------- */
+
+void tli_combine_rows(const tli_copy_args_t *args, tulle_datatype_t datatype, tulle_op_t op, int64_t width)
+{
+    TLI_ASSERT(datatype != TULLE_F16 && datatype != TULLE_BF16);
+    if (op == TULLE_OP_REPLACE)
+        tli_copy_rows(args);
+    else
+        combinations[datatype][op].rows(args, width);
+}
 
 static unsigned char *target_row(const tli_reduce_args_t *a, int64_t t)
 {
@@ -212,7 +255,7 @@ static void reduce_half(const tli_reduce_args_t *a, combine_t combine)
 
 void tli_reduce_rows(const tli_reduce_args_t *a)
 {
-    combine_t combine = combines[a->datatype][a->op];
+    combine_t combine = combinations[a->datatype][a->op].scalars;
     if (a->op == TULLE_OP_REPLACE)
         replace_rows(a);
     else if (a->datatype == TULLE_F16 || a->datatype == TULLE_BF16)

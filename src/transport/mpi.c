@@ -58,21 +58,25 @@ static void mpi_close(void *opaque)
     }
 }
 
-static tulle_status_t mpi_open(tulle_comm_t *comm, tulle_status_t local, size_t shared_bytes, int num_receives,
-                               void **channel_out, unsigned char **shared_out)
+static tulle_status_t mpi_open(tulle_comm_t *comm, tulle_status_t local, const tli_loan_t *loan, void **channel_out)
 {
     tulle_status_t st = local;
     channel_t *channel = NULL;
-    (void)shared_bytes;
-    (void)num_receives;
+    (void)loan;
     if (st == TULLE_OK)
         st = tli_alloc(sizeof *channel, &channel);
     if (st == TULLE_OK) {
         channel->comm = comm;
-        *shared_out = NULL;
         *channel_out = channel;
     }
-    return tli_agree(comm->mpi, st);
+    return st;
+}
+
+static int mpi_lends(const void *opaque, int peer)
+{
+    (void)opaque;
+    (void)peer;
+    return 0;
 }
 
 /* A type of which one element is the whole message, and the count to use it with. */
@@ -117,14 +121,25 @@ done:
     return st;
 }
 
-static tulle_status_t make_requests(channel_t *channel, const tli_wires_t *wires)
+static tulle_status_t mpi_reserve(void *opaque, const tli_wires_t *wires, size_t shared_bytes,
+                                  unsigned char **shared_out)
 {
     tulle_status_t st = TULLE_OK;
+    channel_t *channel = opaque;
+    (void)shared_bytes;
+    (void)shared_out;
     TLI_TRY(tli_arena_alloc(&channel->arena, wires->num_sends, sizeof(MPI_Request), &channel->sends));
     TLI_TRY(tli_arena_alloc(&channel->arena, wires->num_receives, sizeof(MPI_Request), &channel->receives));
     TLI_TRY(tli_arena_alloc(&channel->arena, wires->num_sends, sizeof(int), &channel->send_of_wire));
     TLI_TRY(tli_arena_alloc(&channel->arena, wires->num_receives, sizeof(int), &channel->wire_of_receive));
     TLI_TRY(tli_arena_alloc(&channel->arena, wires->num_receives, sizeof(int), &channel->finished));
+done:
+    return st;
+}
+
+static tulle_status_t make_requests(channel_t *channel, const tli_wires_t *wires)
+{
+    tulle_status_t st = TULLE_OK;
     for (int w = 0; w < wires->num_receives; w++) {
         if (wires->receive_transport[w] == wires->transport) {
             TLI_TRY(make_request(channel, &wires->receives[w], 0, &channel->receives[channel->num_receives]));
@@ -146,8 +161,8 @@ static tulle_status_t mpi_bind(void *opaque, const tli_wires_t *wires, tli_deliv
     channel_t *channel = opaque;
     for (int w = 0; w < wires->num_receives; w++)
         if (wires->receive_transport[w] == wires->transport)
-            deliveries[w] = (tli_delivery_t){wires->receives[w].address, wires->receives[w].rows};
-    return tli_agree(channel->comm->mpi, make_requests(channel, wires));
+            deliveries[w] = (tli_delivery_t){wires->receives[w].address, wires->receives[w].rows, 0};
+    return make_requests(channel, wires);
 }
 
 static tulle_status_t mpi_ready(void *opaque)
@@ -216,6 +231,8 @@ const tli_transport_t tli_transport_mpi = {
     .reads_remotely = 0,
     .reaches = mpi_reaches,
     .open = mpi_open,
+    .lends = mpi_lends,
+    .reserve = mpi_reserve,
     .bind = mpi_bind,
     .ready = mpi_ready,
     .begin = mpi_begin,

@@ -18,14 +18,21 @@ typedef struct tli_wire {
     int tag;                /* tells apart the messages between the same two ranks */
     unsigned char *address; /* where the rows lie or will lie; ignored at a receiving end that reads remotely */
     int64_t bytes;
-    int64_t rows; /* of the area that the address is in: where fields begin follows from it */
+    int64_t rows;         /* of the area that the address is in: where fields begin follows from it */
+    int64_t stride_bytes; /* from row to row, where the rows are the caller's; otherwise 0: they are dense */
 } tli_wire_t;
 
 /** Where a receiver finds what came over a wire. */
 typedef struct tli_delivery {
     unsigned char *address;
-    int64_t rows; /* of the area, as the sender gave it */
+    int64_t rows, stride_bytes; /* of the area, as the sender gave them */
 } tli_delivery_t;
+
+/** Rows of the caller that peers may read where they lie. */
+typedef struct tli_loan {
+    const void *rows; /* NULL: none */
+    int64_t bytes;
+} tli_loan_t;
 
 /** All wires of an exchange, of all transports; each transport looks at those that it is named for. */
 typedef struct tli_wires {
@@ -42,10 +49,16 @@ typedef struct tli_transport {
     int reads_remotely; /* the receiver reads out of the sender's shared memory: areas must come from alloc */
     /** Whether messages to a peer can go this way. Pure. */
     int (*reaches)(const tulle_comm_t *comm, int peer);
-    /** Make a channel with memory that peers can read. Collective, also for ranks that failed before. */
-    tulle_status_t (*open)(tulle_comm_t *comm, tulle_status_t local, size_t shared_bytes, int num_receives,
-                           void **channel_out, unsigned char **shared_out);
-    /** Connect the wires. Collective. Where each receiving wire's rows will be found is stored in deliveries. */
+    /** Make a channel. Collective, also for ranks that failed before, and they alone are refused one. A loan is an
+     * offer: whether peers take it, lends() tells. */
+    tulle_status_t (*open)(tulle_comm_t *comm, tulle_status_t local, const tli_loan_t *loan, void **channel_out);
+    /** Whether a peer's caller's rows can be read here; for this rank itself, whether its own are. Alike on both ends.
+     */
+    int (*lends)(const void *channel, int peer);
+    /** Memory for rows that peers can read. Local. @param[out] shared_out untouched where memory is not shared */
+    tulle_status_t (*reserve)(void *channel, const tli_wires_t *wires, size_t shared_bytes, unsigned char **shared_out);
+    /** Connect the wires. Collective, and all ranks got here. Where each receiving wire's rows will be found is stored
+     * in deliveries. The status is this rank's alone. */
     tulle_status_t (*bind)(void *channel, const tli_wires_t *wires, tli_delivery_t *deliveries);
     /** Hot from here on: no allocation, lock or system call of ours. */
     tulle_status_t (*ready)(void *channel); /* OK: the areas of the last round may be written again; IN_PROGRESS */
@@ -55,7 +68,7 @@ typedef struct tli_transport {
     tulle_status_t (*poll)(void *channel, int *arrived, int *num_arrived);
     void (*release)(void *channel, int wire); /* what came over a receiving wire was read */
     tulle_status_t (*drain)(void *channel);   /* OK: what was sent may be overwritten by the caller; IN_PROGRESS */
-    void (*close)(void *channel);             /* NULL-safe; collective */
+    void (*close)(void *channel);             /* NULL-safe; local, but peers must be through with the last round */
 } tli_transport_t;
 
 /** Number of transports in the table. */

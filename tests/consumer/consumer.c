@@ -171,6 +171,8 @@ static void move_rows(tulle_plan_t *plan, int rank, int size)
     double ghost[2 * WIDTH];
     tulle_exchange_t *exchange = NULL;
     tulle_field_t field = {NULL, NULL, TULLE_F64, WIDTH, 0, 0};
+    tulle_exchange_stats_t stats;
+    tulle_transport_t transport = TULLE_TRANSPORT_AUTO;
     tulle_status_t st = TULLE_IN_PROGRESS;
     field.owned = owned;
     field.ghost = ghost;
@@ -184,6 +186,12 @@ static void move_rows(tulle_plan_t *plan, int rank, int size)
     CHECK(ghost[0] == value_of(next + 4, 0) && ghost[2 * WIDTH - 1] == value_of(next, WIDTH - 1));
     CHECK_OK(tulle_exchange_start(exchange, NULL));
     CHECK_OK(tulle_exchange_wait(exchange));
+    stats.struct_size = sizeof stats;
+    CHECK_OK(tulle_exchange_get_stats(exchange, &stats));
+    CHECK(!stats.on_device && stats.transports[TULLE_TRANSPORT_CUDA_IPC].messages == 0);
+    CHECK_OK(tulle_exchange_explain(exchange, stdout));
+    CHECK_OK(tulle_transport_parse("shared_memory", &transport));
+    CHECK(strcmp(tulle_transport_name(transport), "shared_memory") == 0);
     tulle_exchange_destroy(&exchange);
 
     memset(ghost, 0, sizeof ghost);

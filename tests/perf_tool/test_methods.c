@@ -77,9 +77,9 @@ static void test_methods_gather_and_scatter_right_rows(void **state)
     static const int64_t rows[] = {0, 3, 80};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         world_t world;
-        perf_case_options_t gather = {TULLE_GATHER, TULLE_C128, TULLE_OP_SUM, 2, INT64_MAX};
-        perf_case_options_t sum = {TULLE_SCATTER, TULLE_F16, TULLE_OP_SUM, 3, INT64_MAX};
-        perf_case_options_t min = {TULLE_SCATTER, TULLE_I8, TULLE_OP_MIN, 1, INT64_MAX};
+        perf_case_options_t gather = {TULLE_GATHER, TULLE_C128, TULLE_OP_SUM, 2, INT64_MAX, 0};
+        perf_case_options_t sum = {TULLE_SCATTER, TULLE_F16, TULLE_OP_SUM, 3, INT64_MAX, 1};
+        perf_case_options_t min = {TULLE_SCATTER, TULLE_I8, TULLE_OP_MIN, 1, INT64_MAX, 0};
         make_world(rows[i], i == 1 ? TULLE_GHOST_ORDER_CALLER : TULLE_GHOST_ORDER_PLAN, &world);
         measure_case(&world, &gather);
         measure_case(&world, &sum);
@@ -93,8 +93,8 @@ static void test_methods_naive_is_skipped_with_a_reason(void **state)
     static const struct {
         perf_case_options_t options;
         const char *reason;
-    } skipped[] = {{{TULLE_GATHER, TULLE_F32, TULLE_OP_SUM, 4, 15}, "--naive-limit-mb"},
-                   {{TULLE_SCATTER, TULLE_F32, TULLE_OP_REPLACE, 4, INT64_MAX}, "replacing"}};
+    } skipped[] = {{{TULLE_GATHER, TULLE_F32, TULLE_OP_SUM, 4, 15, 0}, "--naive-limit-mb"},
+                   {{TULLE_SCATTER, TULLE_F32, TULLE_OP_REPLACE, 4, INT64_MAX, 0}, "replacing"}};
     world_t world;
     make_world(100, TULLE_GHOST_ORDER_CALLER, &world);
     for (size_t i = 0; i < sizeof skipped / sizeof skipped[0]; i++) {
@@ -112,7 +112,7 @@ static void test_methods_naive_is_skipped_with_a_reason(void **state)
 static void test_case_counts_every_wrong_scalar(void **state)
 {
     for (int direction = TULLE_GATHER; direction <= TULLE_SCATTER; direction++) {
-        perf_case_options_t options = {(tulle_direction_t)direction, TULLE_I32, TULLE_OP_SUM, 4, INT64_MAX};
+        perf_case_options_t options = {(tulle_direction_t)direction, TULLE_I32, TULLE_OP_SUM, 4, INT64_MAX, 0};
         perf_case_t one;
         world_t world;
         void *method = NULL;
@@ -143,7 +143,7 @@ static void test_case_counts_every_wrong_scalar(void **state)
 
 static void test_case_reset_undoes_a_scatter(void **state)
 {
-    perf_case_options_t options = {TULLE_SCATTER, TULLE_F64, TULLE_OP_SUM, 4, INT64_MAX};
+    perf_case_options_t options = {TULLE_SCATTER, TULLE_F64, TULLE_OP_SUM, 4, INT64_MAX, 0};
     perf_case_t one;
     world_t world;
     void *method = NULL;
@@ -164,7 +164,7 @@ static void test_case_reset_undoes_a_scatter(void **state)
 
 static void test_case_refuses_the_plan_of_another_matrix(void **state)
 {
-    perf_case_options_t options = {TULLE_GATHER, TULLE_F32, TULLE_OP_SUM, 4, INT64_MAX};
+    perf_case_options_t options = {TULLE_GATHER, TULLE_F32, TULLE_OP_SUM, 4, INT64_MAX, 0};
     perf_case_t one;
     world_t world;
     world_t other;

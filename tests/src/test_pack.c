@@ -198,6 +198,50 @@ static void test_reduce_rows_every_datatype_op_and_width_matches_definition(void
                     check_reduction(&random, datatypes[d], ops[o], widths[w], i & 1, i & 2);
 }
 
+/* One entry per row, the same target several times: by definition as a reduction of one row after the other. */
+static void check_combination(spt_random_t *random, tulle_datatype_t datatype, tulle_op_t op, int64_t width,
+                              int has_index)
+{
+    int64_t row_bytes = width * (int64_t)tulle_datatype_size(datatype), entry_ptr[2] = {0, 1}, entry_area = 0;
+    int64_t target_index[TARGET_ROWS], source_index[TARGET_ROWS], num_rows = spt_below(random, TARGET_ROWS + 1);
+    tli_rows_t target = new_rows(random, datatype, width, spt_below(random, 3), TARGET_ROWS);
+    tli_rows_t source = new_rows(random, datatype, width, spt_below(random, 3), TARGET_ROWS);
+    tli_rows_t expected = copy_of(&target, TARGET_ROWS, row_bytes);
+    for (int64_t i = 0; i < TARGET_ROWS; i++) {
+        target_index[i] = has_index & 1 ? spt_below(random, TARGET_ROWS) : i;
+        source_index[i] = has_index & 2 ? spt_below(random, TARGET_ROWS) : i;
+    }
+    for (int64_t i = 0; i < num_rows; i++)
+        pack_oracle_reduce(&(tli_reduce_args_t){.target = expected,
+                                                .target_index = &target_index[i],
+                                                .num_rows = 1,
+                                                .keeps_target = 1,
+                                                .entry_ptr = entry_ptr,
+                                                .entry_area = &entry_area,
+                                                .entry_row = &source_index[i],
+                                                .areas = &source,
+                                                .datatype = datatype,
+                                                .op = op,
+                                                .width = width});
+    tli_copy_args_t args = {
+        target, source, has_index & 1 ? target_index : NULL, has_index & 2 ? source_index : NULL, num_rows, row_bytes};
+    tli_combine_rows(&args, datatype, op, width);
+    assert_memory_equal(target.base, expected.base, bytes_of(&target, TARGET_ROWS, row_bytes));
+    free(expected.base);
+    free(source.base);
+    free(target.base);
+}
+
+static void test_combine_rows_one_by_one_matches_definition(void **state)
+{
+    spt_random_t random = {3};
+    for (size_t d = 0; d < NUM_DATATYPES; d++)
+        for (size_t o = 0; o < NUM_OPS; o++)
+            for (size_t w = 0; w < NUM_WIDTHS && tli_has_reduction(datatypes[d], ops[o]); w++)
+                for (int i = 0; i < 12 && datatypes[d] != TULLE_F16 && datatypes[d] != TULLE_BF16; i++)
+                    check_combination(&random, datatypes[d], ops[o], widths[w], i % 4);
+}
+
 static void test_has_reduction_is_what_the_api_says(void **state)
 {
     for (size_t d = 0; d < NUM_DATATYPES; d++) {
@@ -317,6 +361,7 @@ int main(void)
         cmocka_unit_test(test_copy_rows_all_shapes_match_loop),
         cmocka_unit_test(test_copy_rows_of_none_touches_nothing),
         cmocka_unit_test(test_reduce_rows_every_datatype_op_and_width_matches_definition),
+        cmocka_unit_test(test_combine_rows_one_by_one_matches_definition),
         cmocka_unit_test(test_has_reduction_is_what_the_api_says),
         cmocka_unit_test(test_reduce_rows_integers_wrap),
         cmocka_unit_test(test_reduce_rows_signs_order_min_and_max),

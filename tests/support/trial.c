@@ -40,8 +40,9 @@ void spt_trial_add(spt_trial_t *t, tulle_datatype_t datatype, int64_t width, int
     tulle_field_t *field = &t->fields[t->num_fields++];
     size_t scalar = spt_scalar_bytes(datatype);
     *field = (tulle_field_t){NULL, NULL, datatype, width, width + gap, gap > 0 ? width + gap + 1 : 0};
-    field->owned = spt_alloc(t->pattern->num_owned * field->owned_stride, scalar);
-    field->ghost = spt_alloc(t->num_ghosts * (width + gap + 1), scalar);
+    void *(*alloc)(int64_t, size_t) = t->has_rows_to_lend ? spt_alloc_rows : spt_alloc;
+    field->owned = alloc(t->pattern->num_owned * field->owned_stride, scalar);
+    field->ghost = alloc(t->num_ghosts * (width + gap + 1), scalar);
 }
 
 void spt_trial_add_random(spt_trial_t *t, spt_random_t *random)

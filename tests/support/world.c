@@ -11,6 +11,7 @@
 typedef struct block {
     struct block *next;
     void *memory; /* its own allocation, so that a sanitizer sees overruns */
+    int is_rows;  /* from tulle_alloc() */
 } block_t;
 
 static block_t *blocks = NULL;
@@ -52,15 +53,27 @@ int spt_finish(int failures)
     return total != 0;
 }
 
-void *spt_alloc(int64_t count, size_t size)
+static void *keep(void *memory, int is_rows)
 {
     block_t *block = malloc(sizeof *block);
     assert_non_null(block);
-    block->memory = calloc(count > 0 ? (size_t)count : 1, size);
-    assert_non_null(block->memory);
-    block->next = blocks;
+    assert_non_null(memory);
+    *block = (block_t){blocks, memory, is_rows};
     blocks = block;
-    return block->memory;
+    return memory;
+}
+
+void *spt_alloc(int64_t count, size_t size)
+{
+    return keep(calloc(count > 0 ? (size_t)count : 1, size), 0);
+}
+
+void *spt_alloc_rows(int64_t count, size_t size)
+{
+    void *memory = NULL;
+    assert_int_equal(tulle_alloc(TULLE_SPACE_HOST, (size_t)count * size, &memory), TULLE_OK);
+    memset(memory, 0, (size_t)count * size);
+    return keep(memory, 1);
 }
 
 int spt_teardown(void **state)
@@ -69,7 +82,10 @@ int spt_teardown(void **state)
     while (blocks != NULL) {
         block_t *block = blocks;
         blocks = block->next;
-        free(block->memory);
+        if (block->is_rows)
+            tulle_free(&block->memory);
+        else
+            free(block->memory);
         free(block);
     }
     return 0;

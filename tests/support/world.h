@@ -32,6 +32,9 @@ int spt_size(void);
 /** Zeroed memory that lives until the end of the test; never NULL. */
 void *spt_alloc(int64_t count, size_t size);
 
+/** The same from tulle_alloc(), so that other ranks may read it where it lies. */
+void *spt_alloc_rows(int64_t count, size_t size);
+
 /* --- random numbers: TULLE_TEST_SEED or 1 ------------------------------------------------------------------------ */
 
 typedef struct spt_random {
