@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Binding: a plan, buffers and fields become an exchange. Everything that will ever be allocated is allocated here. */
 #include <limits.h>
+#include <stddef.h>
 #include <string.h>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-#include "collectives/exchange.h"
+#include "collectives/device.h"
 #include "src/agree.h"
 #include "src/options.h"
 
@@ -97,8 +98,8 @@ done:
 static tulle_status_t compare_fields(const tulle_exchange_t *x, MPI_Comm comm)
 {
     tulle_status_t st = TULLE_OK;
-    TLI_TRY(tli_agree_equal(comm, x->num_fields * 64 + (int)x->op * 8 + (int)x->direction,
-                            "the exchange (64 * num_fields + 8 * op + direction)"));
+    TLI_TRY(tli_agree_equal(comm, x->num_fields * 512 + (int)x->transport * 64 + (int)x->op * 8 + (int)x->direction,
+                            "the exchange (512 * num_fields + 64 * transport + 8 * op + direction)"));
     for (int f = 0; f < x->num_fields; f++) {
         char what[64];
         snprintf(what, sizeof what, "the width of field %d", f);
@@ -112,7 +113,7 @@ done:
 
 static int64_t fingerprint(const tulle_exchange_t *x)
 {
-    int64_t kind[3] = {x->num_fields, (int)x->op, (int)x->direction};
+    int64_t kind[4] = {x->num_fields, (int)x->transport, (int)x->op, (int)x->direction};
     XXH64_hash_t hash = XXH3_64bits(kind, sizeof kind);
     for (int f = 0; f < x->num_fields; f++) {
         int64_t field[2] = {x->fields[f].width, (int)x->fields[f].datatype};
@@ -135,7 +136,7 @@ static tulle_status_t agree_on_exchange(tulle_exchange_t *x, MPI_Comm comm, tull
 
 /* --- memory ------------------------------------------------------------------------------------------------------ */
 
-static int64_t row_bytes(const tulle_field_t *field)
+int64_t tli_field_row_bytes(const tulle_field_t *field)
 {
     return field->width * (int64_t)tulle_datatype_size(field->datatype);
 }
@@ -145,26 +146,25 @@ static int64_t round_up(int64_t bytes)
     return (bytes + FIELD_ALIGNMENT - 1) / FIELD_ALIGNMENT * FIELD_ALIGNMENT;
 }
 
-/* An area holds its fields one after the other, each dense and aligned; nothing follows the last one, so that a message
- * of a single field is as long as its rows. */
-static int64_t area_bytes(const tulle_exchange_t *x, int64_t rows)
+/* Nothing follows the last field, so that a message of a single one is as long as its rows. */
+int64_t tli_area_bytes(const tulle_exchange_t *x, int64_t rows)
 {
     int64_t bytes = 0;
     for (int f = 0; f < x->num_fields; f++)
-        bytes = round_up(bytes) + rows * row_bytes(&x->fields[f]);
+        bytes = round_up(bytes) + rows * tli_field_row_bytes(&x->fields[f]);
     return bytes;
 }
 
-static void place_area(tulle_exchange_t *x, int64_t area, unsigned char *base, int64_t rows)
+void tli_area_place(tulle_exchange_t *x, int64_t area, unsigned char *base, int64_t rows)
 {
     for (int f = 0; f < x->num_fields; f++) {
-        int64_t bytes = row_bytes(&x->fields[f]);
+        int64_t bytes = tli_field_row_bytes(&x->fields[f]);
         x->areas[f * x->steps.num_areas + area] = (tli_rows_t){base, bytes};
         base += round_up(rows * bytes);
     }
 }
 
-static void place_user_areas(tulle_exchange_t *x)
+void tli_areas_place_user(tulle_exchange_t *x)
 {
     for (int f = 0; f < x->num_fields; f++) {
         const tulle_field_t *field = &x->fields[f];
@@ -180,7 +180,7 @@ static int64_t total_bytes(const tulle_exchange_t *x, tli_area_kind_t kind)
     int64_t bytes = 0;
     for (int64_t a = TLI_FIRST_STAGING; a < x->steps.num_areas; a++)
         if (x->steps.areas[a].kind == kind)
-            bytes += round_up(area_bytes(x, x->steps.areas[a].rows));
+            bytes += round_up(tli_area_bytes(x, x->steps.areas[a].rows));
     return bytes;
 }
 
@@ -188,24 +188,23 @@ static void place_staging(tulle_exchange_t *x, tli_area_kind_t kind, unsigned ch
 {
     for (int64_t a = TLI_FIRST_STAGING; a < x->steps.num_areas; a++) {
         if (x->steps.areas[a].kind == kind) {
-            place_area(x, a, base, x->steps.areas[a].rows);
-            base += round_up(area_bytes(x, x->steps.areas[a].rows));
+            tli_area_place(x, a, base, x->steps.areas[a].rows);
+            base += round_up(tli_area_bytes(x, x->steps.areas[a].rows));
         }
     }
 }
 
-/* Staging areas must fit the address space: rows of all messages times bytes of all fields. */
-static tulle_status_t check_staging(const tulle_exchange_t *x)
+tulle_status_t tli_check_staging(const tulle_exchange_t *x)
 {
     tulle_status_t st = TULLE_OK;
     int64_t rows = 1, bytes = 0;
     for (int64_t a = TLI_FIRST_STAGING; a < x->steps.num_areas; a++)
         rows += x->steps.areas[a].rows + FIELD_ALIGNMENT;
     for (int f = 0; f < x->num_fields; f++) {
-        TLI_REQUIRE(row_bytes(&x->fields[f]) < MAX_BYTES / rows - bytes, TULLE_ERR_OVERFLOW,
+        TLI_REQUIRE(tli_field_row_bytes(&x->fields[f]) < MAX_BYTES / rows - bytes, TULLE_ERR_OVERFLOW,
                     "%lld rows in transit of %lld bytes in field %d exceed 2^62 bytes", (long long)rows,
-                    (long long)row_bytes(&x->fields[f]), f);
-        bytes += row_bytes(&x->fields[f]);
+                    (long long)tli_field_row_bytes(&x->fields[f]), f);
+        bytes += tli_field_row_bytes(&x->fields[f]);
     }
 done:
     return st;
@@ -254,7 +253,7 @@ static void fill_wire(const tulle_exchange_t *x, const tli_end_t *end, int first
     wire->peer_wire = (int)end->peer_wire;
     wire->tag = first_tag + end->tag;
     wire->address = rows->base != NULL ? rows->base + end->first_row * rows->stride_bytes : NULL;
-    wire->bytes = is_user ? end->num_rows * rows->stride_bytes : area_bytes(x, end->num_rows);
+    wire->bytes = is_user ? end->num_rows * rows->stride_bytes : tli_area_bytes(x, end->num_rows);
     wire->rows = x->steps.areas[end->area].rows;
     wire->stride_bytes = is_user ? rows->stride_bytes : 0;
 }
@@ -268,7 +267,7 @@ static tli_loan_t offer_loan(const tulle_exchange_t *x)
     int64_t num_rows = is_gather ? x->plan->num_owned : tulle_plan_num_ghosts(x->plan);
     int64_t stride = is_gather ? field->owned_stride : field->ghost_stride;
     tli_loan_t loan = {NULL, 0};
-    if (!x->is_cached && x->num_fields == 1 && num_rows > 0 && row_bytes(field) >= LEAST_LENT_BYTES) {
+    if (!x->is_cached && x->num_fields == 1 && num_rows > 0 && tli_field_row_bytes(field) >= LEAST_LENT_BYTES) {
         loan.rows = is_gather ? field->owned : field->ghost;
         loan.bytes = ((num_rows - 1) * stride + field->width) * (int64_t)tulle_datatype_size(field->datatype);
     }
@@ -314,7 +313,7 @@ static void place_remote_areas(tulle_exchange_t *x, const ends_t *ends)
         if (delivery->stride_bytes > 0) /* a caller's rows: one field */
             x->areas[a] = (tli_rows_t){delivery->address, delivery->stride_bytes};
         else
-            place_area(x, a, delivery->address, delivery->rows);
+            tli_area_place(x, a, delivery->address, delivery->rows);
     }
 }
 
@@ -338,8 +337,7 @@ static tulle_status_t bind_channels(tulle_exchange_t *x, ends_t *ends, int first
 
 /* --- create ------------------------------------------------------------------------------------------------------ */
 
-/* Ghost rows can be sent and received directly when they are dense and a message holds nothing else. */
-static int can_use_ghosts_in_place(const tulle_exchange_t *x)
+int tli_can_use_ghosts_in_place(const tulle_exchange_t *x)
 {
     return !x->is_cached && x->num_fields == 1 && x->fields[0].ghost_stride == x->fields[0].width &&
            x->plan->ghost_order == TULLE_GHOST_ORDER_PLAN;
@@ -353,8 +351,9 @@ static tulle_status_t list_lent(const tulle_exchange_t *x, tli_arena_t *scratch,
     unsigned char *is_lent = NULL;
     TLI_TRY(tli_arena_alloc(scratch, plan->num_in, 1, &is_lent));
     for (int64_t k = 0; k < plan->num_in; k++) {
-        int peer = (int)plan->in_peer[k], t = tli_transport_for(plan->comm, peer);
-        is_lent[k] = plan->in_read[k] == TLI_READ_PUBLISHED && tli_transports[t]->lends(x->channels[t], peer);
+        int peer = (int)plan->in_peer[k], t = tli_transport_for(plan->comm, x->transport, peer);
+        is_lent[k] = plan->in_read[k] == TLI_READ_PUBLISHED && t < tli_num_transports &&
+                     tli_transports[t]->lends(x->channels[t], peer);
     }
     *is_lent_out = is_lent;
 done:
@@ -382,13 +381,17 @@ static int has_halves(const tulle_exchange_t *x)
 static tulle_status_t prepare(tulle_exchange_t *x, tli_arena_t *scratch, ends_t *ends)
 {
     tulle_status_t st = TULLE_OK;
-    tli_steps_options_t options = {can_use_ghosts_in_place(x), lends_itself(x), NULL, 1, !has_halves(x)};
+    tli_steps_choice_t choice = {.in_place = tli_can_use_ghosts_in_place(x),
+                                 .transport = x->transport,
+                                 .lends = lends_itself(x),
+                                 .names_runs = 1,
+                                 .by_message = !has_halves(x)};
     if (x->direction == TULLE_GATHER)
-        TLI_TRY(list_lent(x, scratch, &options.is_lent));
-    TLI_TRY(tli_steps_build(x->plan, x->direction, &options, &x->arena, &x->steps));
-    TLI_TRY(check_staging(x));
+        TLI_TRY(list_lent(x, scratch, &choice.is_lent));
+    TLI_TRY(tli_steps_build(x->plan, x->direction, &choice, &x->arena, &x->steps));
+    TLI_TRY(tli_check_staging(x));
     TLI_TRY(alloc_ends(x, scratch, ends));
-    place_user_areas(x);
+    tli_areas_place_user(x);
     TLI_TRY(reserve_staging(x, ends));
 done:
     return st;
@@ -410,13 +413,24 @@ static tulle_status_t bind_exchange(tulle_exchange_t *x, tulle_comm_t *comm, tul
     return st;
 }
 
+static tulle_status_t bind_on_device(tulle_exchange_t *x, tulle_comm_t *comm, tulle_status_t local)
+{
+    int64_t num_tags = 0;
+    tulle_status_t st = agree_on_exchange(x, comm->mpi, local, &num_tags);
+    return st == TULLE_OK ? tli_device_bind(x) : st;
+}
+
 static tulle_status_t read_options(const tulle_exchange_options_t *given, const tulle_plan_t *plan, tulle_exchange_t *x)
 {
     tulle_status_t st = TULLE_OK;
     tulle_exchange_options_t options = TULLE_EXCHANGE_OPTIONS_INIT;
-    TLI_TRY(tli_options_take(given, &options, sizeof options, sizeof options, "TULLE_EXCHANGE_OPTIONS_INIT"));
+    TLI_TRY(tli_options_take(given, &options, sizeof options, offsetof(tulle_exchange_options_t, transport),
+                             "TULLE_EXCHANGE_OPTIONS_INIT"));
     TLI_REQUIRE(options.timeout_ms >= 0, TULLE_ERR_ARG, "options.timeout_ms is %lld, must not be negative",
                 (long long)options.timeout_ms);
+    TLI_REQUIRE(options.transport >= TULLE_TRANSPORT_AUTO && options.transport < TULLE_NUM_TRANSPORTS, TULLE_ERR_ARG,
+                "options.transport is %d, none of TULLE_TRANSPORT_MAP", (int)options.transport);
+    x->transport = options.transport;
     x->op = options.op == 0 ? TULLE_OP_SUM : options.op;
     x->timeout_ms = options.timeout_ms > 0 ? options.timeout_ms : plan->comm->timeout_ms;
 done:
@@ -438,18 +452,48 @@ static tulle_status_t alloc_exchange(tulle_plan_t *plan, int is_cached, tulle_di
     return st;
 }
 
+/* Alike on all ranks. */
+static tulle_status_t check_transport(const tulle_exchange_t *x)
+{
+    tulle_status_t st = TULLE_OK;
+    int is_device = tli_is_device_exchange(x->spaces), is_for_gpus = x->transport >= TULLE_TRANSPORT_CUDA_IPC;
+    TLI_REQUIRE(x->transport == TULLE_TRANSPORT_AUTO || x->spaces == 0 || is_device == is_for_gpus, TULLE_ERR_ARG,
+                "transport %s does not move rows in %s memory", tulle_transport_name(x->transport),
+                is_device ? "device" : "host");
+done:
+    return st;
+}
+
+/* GPUs move the rows if any rank's are theirs. Alike on all ranks, also those that failed before. */
+static tulle_status_t decide_who_moves(tulle_exchange_t *x, tulle_comm_t *comm, tulle_status_t local, int *is_device)
+{
+    int spaces = local == TULLE_OK ? x->spaces : 0;
+    tulle_status_t st = tli_spaces_join(comm, &spaces);
+    *is_device = tli_is_device_exchange(spaces);
+    st = local == TULLE_OK ? st : local;
+    if (st == TULLE_OK) {
+        x->spaces = spaces;
+        st = check_transport(x);
+    }
+    return st;
+}
+
 /* All ranks come here, whatever their status. */
 static tulle_status_t create(tulle_plan_t *plan, int is_cached, tulle_direction_t direction,
                              const tulle_field_t *fields, int num_fields, const tulle_exchange_options_t *options,
                              tulle_exchange_t **exchange_out)
 {
     tulle_exchange_t *x = NULL;
+    int is_device = 0;
     tulle_status_t st = alloc_exchange(plan, is_cached, direction, options, &x);
     if (st == TULLE_OK && exchange_out == NULL)
         st = tli_fail(TULLE_ERR_ARG, 0, TLI_WHERE, "exchange_out is NULL");
     if (st == TULLE_OK)
         st = copy_fields(x, fields, num_fields);
-    TLI_TRY(bind_exchange(x, plan->comm, st));
+    if (st == TULLE_OK)
+        st = tli_spaces_of(plan, x->fields, num_fields, &x->spaces);
+    st = decide_who_moves(x, plan->comm, st, &is_device);
+    TLI_TRY(is_device ? bind_on_device(x, plan->comm, st) : bind_exchange(x, plan->comm, st));
     tli_arena_seal(&x->arena);
     *exchange_out = x;
     x = NULL;
@@ -481,9 +525,12 @@ tulle_status_t tli_exchange_create_cached(tulle_plan_t *plan, tulle_direction_t 
 
 void tli_exchange_set_buffers(tulle_exchange_t *x, void *owned, void *ghost)
 {
+    int has_changed = x->fields[0].owned != owned || x->fields[0].ghost != ghost;
     x->fields[0].owned = owned;
     x->fields[0].ghost = ghost;
-    place_user_areas(x);
+    tli_areas_place_user(x);
+    if (x->device != NULL && has_changed)
+        tli_device_rebind(x);
 }
 
 void tulle_exchange_destroy(tulle_exchange_t **exchange)
@@ -491,6 +538,7 @@ void tulle_exchange_destroy(tulle_exchange_t **exchange)
     tulle_exchange_t *x = exchange != NULL ? *exchange : NULL;
     if (x != NULL) {
         tli_exchange_land(x);
+        tli_device_unbind(x);
         for (int t = 0; t < tli_num_transports; t++)
             tli_transports[t]->close(x->channels[t]);
         if (!x->is_cached)

@@ -25,18 +25,21 @@ struct tulle_exchange {
     tulle_direction_t direction;
     tulle_op_t op;
     int64_t timeout_ms;
+    tulle_transport_t transport;
     int num_fields;
     tulle_field_t *fields; /* [num_fields] strides resolved */
+    int spaces;            /* of the rows of all ranks, as bits; 0: nobody has any */
     tli_steps_t steps;
     tli_rows_t *areas; /* [num_fields][num_areas] */
     void *channels[TLI_MAX_TRANSPORTS];
     tli_phase_t phase;
-    tulle_error_t failure;      /* of a failed exchange */
-    int64_t *missing;           /* [num_tasks] arrivals that the task still waits for, in this round */
-    int64_t num_unfinished;     /* tasks not yet run in this round */
-    int64_t num_unarrived;      /* receiving wires */
-    unsigned char *has_arrived; /* [num_receives] in this round, to say who is waited for */
-    int *arrived;               /* [num_receives] room for a poll */
+    tulle_error_t failure;              /* of a failed exchange */
+    int64_t *missing;                   /* [num_tasks] arrivals that the task still waits for, in this round */
+    int64_t num_unfinished;             /* tasks not yet run in this round */
+    int64_t num_unarrived;              /* receiving wires */
+    unsigned char *has_arrived;         /* [num_receives] in this round, to say who is waited for */
+    int *arrived;                       /* [num_receives] room for a poll */
+    struct tli_device_exchange *device; /* of rows on GPUs, NULL on the host: device.h */
     tli_arena_t arena;
 };
 
@@ -54,5 +57,19 @@ void tli_exchange_land(tulle_exchange_t *exchange);
 /** Check one field of a plan. @param[in,out] field strides of 0 are resolved */
 tulle_status_t tli_field_check(const tulle_plan_t *plan, tulle_direction_t direction, tulle_op_t op, int index,
                                tulle_field_t *field);
+
+/* --- areas ------------------------------------------------------------------------------------------------------- */
+
+/** [bytes] of one row of a field. */
+int64_t tli_field_row_bytes(const tulle_field_t *field);
+/** [bytes] of so many rows of all fields: one field after the other, each dense and aligned. */
+int64_t tli_area_bytes(const tulle_exchange_t *x, int64_t rows);
+/** Lay out an area of so many rows from a base on. */
+void tli_area_place(tulle_exchange_t *x, int64_t area, unsigned char *base, int64_t rows);
+void tli_areas_place_user(tulle_exchange_t *x);
+/** Staging areas must fit the address space: rows of all messages times bytes of all fields. */
+tulle_status_t tli_check_staging(const tulle_exchange_t *x);
+/** Ghost rows can be sent and received directly when they are dense and a message holds nothing else. */
+int tli_can_use_ghosts_in_place(const tulle_exchange_t *x);
 
 #endif

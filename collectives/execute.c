@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "collectives/exchange.h"
+#include "collectives/device.h"
 #include "src/fault.h"
 #include "topology/model.h"
 
@@ -213,14 +213,8 @@ static tulle_status_t conclude(tulle_exchange_t *x)
     return TULLE_OK;
 }
 
-tulle_status_t tulle_exchange_start(tulle_exchange_t *x, void *stream)
+static tulle_status_t start_on_host(tulle_exchange_t *x)
 {
-    tulle_status_t st = TULLE_OK;
-    TLI_REQUIRE(x != NULL, TULLE_ERR_ARG, "the exchange is NULL: was it created, or already destroyed?");
-    TLI_REQUIRE(x->phase != TLI_PHASE_FAILED, x->failure.status,
-                "start on an exchange that failed, it can only be destroyed: %.150s", x->failure.text);
-    TLI_REQUIRE(x->phase == TLI_PHASE_IDLE, TULLE_ERR_STATE, "started twice: call tulle_exchange_wait() in between");
-    TLI_REQUIRE(stream == NULL, TULLE_ERR_UNSUPPORTED, "a stream was given but this build knows host memory only");
     for (int64_t task = 0; task < x->steps.num_tasks; task++)
         x->missing[task] = x->steps.tasks[task].num_inputs;
     if (x->steps.num_receives > 0)
@@ -229,19 +223,45 @@ tulle_status_t tulle_exchange_start(tulle_exchange_t *x, void *stream)
     x->num_unarrived = x->steps.num_receives;
     x->phase = TLI_PHASE_PENDING;
     take_off(x);
-    st = try_begin(x);
+    tulle_status_t st = try_begin(x);
+    return st == TULLE_IN_PROGRESS ? TULLE_OK : st;
+}
+
+tulle_status_t tulle_exchange_start(tulle_exchange_t *x, void *stream)
+{
+    tulle_status_t st = TULLE_OK;
+    TLI_REQUIRE(x != NULL, TULLE_ERR_ARG, "the exchange is NULL: was it created, or already destroyed?");
+    TLI_REQUIRE(x->phase != TLI_PHASE_FAILED, x->failure.status,
+                "start on an exchange that failed, it can only be destroyed: %.150s", x->failure.text);
+    TLI_REQUIRE(x->phase == TLI_PHASE_IDLE, TULLE_ERR_STATE, "started twice: call tulle_exchange_wait() in between");
+    TLI_REQUIRE(stream == NULL || x->device != NULL || x->spaces == 0, TULLE_ERR_UNSUPPORTED,
+                "a stream was given, but the rows are in host memory");
+    st = x->device != NULL ? tli_device_start(x, stream) : start_on_host(x);
     if (st < 0)
         fail(x);
-    else
-        st = TULLE_OK;
 done:
     return st;
+}
+
+/* Asking at the wrong time does the exchange no harm. */
+static tulle_status_t test_on_device(tulle_exchange_t *x)
+{
+    tulle_status_t st = x->phase == TLI_PHASE_RUNNING ? tli_device_test(x) : TULLE_OK;
+    if (st == TULLE_ERR_UNSUPPORTED)
+        return st;
+    if (st < 0)
+        fail(x);
+    else if (st == TULLE_OK && x->phase == TLI_PHASE_RUNNING)
+        x->phase = TLI_PHASE_COMPLETE;
+    return conclude(x);
 }
 
 tulle_status_t tulle_exchange_test(tulle_exchange_t *x)
 {
     tulle_status_t st = check_started(x, "test");
-    if (st == TULLE_OK) {
+    if (st == TULLE_OK && x->device != NULL) {
+        st = test_on_device(x);
+    } else if (st == TULLE_OK) {
         advance_all(x);
         st = conclude(x);
     }
@@ -277,13 +297,11 @@ static tulle_status_t time_out(tulle_exchange_t *x)
     return conclude(x);
 }
 
-tulle_status_t tulle_exchange_wait(tulle_exchange_t *x)
+static tulle_status_t wait_on_host(tulle_exchange_t *x)
 {
-    tulle_status_t st = check_started(x, "wait");
+    tulle_status_t st = TULLE_IN_PROGRESS;
     double began = 0; /* [s] */
     int64_t num_idle = 0;
-    if (st == TULLE_OK)
-        st = TULLE_IN_PROGRESS;
     while (st == TULLE_IN_PROGRESS) {
         num_idle = advance_all(x) > 0 ? 0 : num_idle + 1;
         st = conclude(x);
@@ -295,5 +313,24 @@ tulle_status_t tulle_exchange_wait(tulle_exchange_t *x)
                 st = time_out(x);
         }
     }
+    return st;
+}
+
+/* For the host it is over: the stream keeps the order. */
+static tulle_status_t wait_on_device(tulle_exchange_t *x)
+{
+    tulle_status_t st = x->phase == TLI_PHASE_RUNNING ? tli_device_wait(x) : TULLE_OK;
+    if (st < 0)
+        fail(x);
+    else if (x->phase == TLI_PHASE_RUNNING)
+        x->phase = TLI_PHASE_COMPLETE;
+    return conclude(x);
+}
+
+tulle_status_t tulle_exchange_wait(tulle_exchange_t *x)
+{
+    tulle_status_t st = check_started(x, "wait");
+    if (st == TULLE_OK)
+        st = x->device != NULL ? wait_on_device(x) : wait_on_host(x);
     return st;
 }

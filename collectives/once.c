@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Gather and scatter in one call. The binding is made at the first call of a kind and kept in the plan; buffers may
  * differ from call to call and from rank to rank, because cached bindings stage all rows. */
-#include "collectives/exchange.h"
+#include "collectives/device.h"
 #include "src/agree.h"
+#include "src/device/device.h"
 
 /* Called when the plan goes; collective. */
 static void destroy_cached(tulle_exchange_t **first)
@@ -14,12 +15,12 @@ static void destroy_cached(tulle_exchange_t **first)
     }
 }
 
-static tulle_exchange_t *find_cached(const tulle_plan_t *plan, tulle_direction_t direction, tulle_datatype_t datatype,
-                                     int64_t width, tulle_op_t op)
+static tulle_exchange_t *find_cached(const tulle_plan_t *plan, tulle_direction_t direction, const tulle_field_t *field,
+                                     tulle_op_t op, int is_on_device)
 {
     tulle_exchange_t *x = plan->cached;
-    while (x != NULL && (x->direction != direction || x->fields[0].datatype != datatype ||
-                         x->fields[0].width != width || x->op != op))
+    while (x != NULL && (x->direction != direction || x->fields[0].datatype != field->datatype ||
+                         x->fields[0].width != field->width || x->op != op || (x->device != NULL) != is_on_device))
         x = x->next;
     return x;
 }
@@ -32,18 +33,47 @@ static int64_t kind_of_call(tulle_direction_t direction, const tulle_field_t *fi
            INT64_MAX;
 }
 
+/* A call is more than what a graph can hold: it talks to other ranks. */
+static tulle_status_t check_stream(void *stream)
+{
+    tulle_status_t st = TULLE_OK;
+    int is_capturing = 0;
+    if (stream != NULL && tli_device_is_built())
+        TLI_TRY(tli_stream_is_capturing(stream, &is_capturing));
+    TLI_REQUIRE(!is_capturing, TULLE_ERR_UNSUPPORTED,
+                "a one-shot call cannot be captured into a graph: create an exchange, and capture its start and wait");
+done:
+    return st;
+}
+
+/* Buffers may change from call to call: those on GPUs are looked at in each. */
+static tulle_status_t check_buffers(const tulle_plan_t *plan, const tulle_field_t *field, int spaces)
+{
+    int device = -1;
+    if (!tli_is_device_exchange(spaces))
+        return TULLE_OK;
+    return tli_agree(plan->comm->mpi, tli_device_check_fields(plan, field, 1, &device));
+}
+
 static tulle_status_t run_once(tulle_plan_t *plan, tulle_direction_t direction, tulle_field_t *field, tulle_op_t op,
                                void *stream)
 {
     tulle_status_t st = TULLE_OK;
     tulle_exchange_t *x = NULL;
+    int spaces = 0;
     TLI_REQUIRE(plan != NULL, TULLE_ERR_ARG, "the plan is NULL: was it created, or already destroyed?");
     tli_fault_set_rank(plan->comm->rank);
     st = tli_field_check(plan, direction, op, 0, field);
+    if (st == TULLE_OK)
+        st = tli_spaces_of(plan, field, 1, &spaces);
+    if (st == TULLE_OK)
+        st = check_stream(stream);
     /* Ranks must not part ways here, one binding anew while another uses what it has. */
     TLI_TRY(tli_agree_on(plan->comm->mpi, st, kind_of_call(direction, field, op),
                          "the call (256 * width + 16 * datatype + 2 * op + direction)"));
-    x = find_cached(plan, direction, field->datatype, field->width, op);
+    TLI_TRY(tli_spaces_join(plan->comm, &spaces));
+    TLI_TRY(check_buffers(plan, field, spaces));
+    x = find_cached(plan, direction, field, op, tli_is_device_exchange(spaces));
     if (x == NULL) {
         TLI_TRY(tli_exchange_create_cached(plan, direction, field, op, &x));
         x->next = plan->cached;

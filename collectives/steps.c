@@ -16,20 +16,50 @@ static void number_ends(tli_end_t *ends, int64_t n, int *num_tags)
     }
 }
 
-static tulle_status_t make_ends(const tulle_plan_t *plan, int64_t n, const int64_t *peer, const int64_t *ptr,
-                                const int64_t *peer_index, tli_arena_t *arena, int *num_tags, tli_end_t **ends_out)
+static tulle_status_t choose_host_way(const tli_steps_builder_t *b, tli_end_t *end)
+{
+    tulle_status_t st = TULLE_OK;
+    const tulle_comm_t *comm = b->plan->comm;
+    int t = tli_transport_for(comm, b->choice.transport, (int)end->peer);
+    TLI_REQUIRE(t < tli_num_transports, TULLE_ERR_UNSUPPORTED, "transport %s does not lead from rank %d to rank %d",
+                tulle_transport_name(b->choice.transport), comm->rank, (int)end->peer);
+    end->transport = t;
+    end->way = tli_transports[t]->reads_remotely ? TLI_WAY_READ : TLI_WAY_SENT;
+done:
+    return st;
+}
+
+static tulle_status_t choose_gpu_way(const tli_steps_builder_t *b, tli_end_t *end)
+{
+    tulle_status_t st = TULLE_OK;
+    tli_reach_t reach = tli_gpu_peers_reach(b->choice.gpus, (int)end->peer);
+    TLI_REQUIRE(
+        reach != TLI_REACH_NONE, TULLE_ERR_UNSUPPORTED,
+        "rank %d is on another machine than rank %d, and rows on GPUs do not go there yet: exchange them in host "
+        "memory",
+        (int)end->peer, b->plan->comm->rank);
+    TLI_REQUIRE(reach == TLI_REACH_DEVICE || b->choice.transport != TULLE_TRANSPORT_CUDA_IPC, TULLE_ERR_UNSUPPORTED,
+                "transport cuda_ipc does not lead from rank %d to rank %d: their GPUs do not reach each other's memory",
+                b->plan->comm->rank, (int)end->peer);
+    end->way = reach == TLI_REACH_DEVICE ? TLI_WAY_STORED : TLI_WAY_STAGED;
+done:
+    return st;
+}
+
+static tulle_status_t make_ends(tli_steps_builder_t *b, int64_t n, const int64_t *peer, const int64_t *ptr,
+                                const int64_t *peer_index, tli_end_t **ends_out)
 {
     tulle_status_t st = TULLE_OK;
     tli_end_t *ends = NULL;
-    TLI_TRY(tli_arena_alloc(arena, n, sizeof *ends, &ends));
+    TLI_TRY(tli_arena_alloc(b->arena, n, sizeof *ends, &ends));
     for (int64_t i = 0; i < n; i++) {
         ends[i].peer = peer[i];
         ends[i].peer_wire = peer_index[i];
         ends[i].area = -1;
         ends[i].num_rows = ptr[i + 1] - ptr[i];
-        ends[i].transport = tli_transport_for(plan->comm, (int)peer[i]);
+        TLI_TRY(b->choice.gpus != NULL ? choose_gpu_way(b, &ends[i]) : choose_host_way(b, &ends[i]));
     }
-    number_ends(ends, n, num_tags);
+    number_ends(ends, n, &b->steps.num_tags);
     *ends_out = ends;
 done:
     return st;
@@ -86,20 +116,18 @@ done:
     return st;
 }
 
-tulle_status_t tli_steps_build(const tulle_plan_t *plan, tulle_direction_t direction,
-                               const tli_steps_options_t *options, tli_arena_t *arena, tli_steps_t *steps_out)
+tulle_status_t tli_steps_build(const tulle_plan_t *plan, tulle_direction_t direction, const tli_steps_choice_t *choice,
+                               tli_arena_t *arena, tli_steps_t *steps_out)
 {
     tulle_status_t st = TULLE_OK;
-    tli_steps_builder_t b = {.plan = plan, .arena = arena, .options = *options};
+    tli_steps_builder_t b = {.plan = plan, .arena = arena, .choice = *choice};
     int is_gather = direction == TULLE_GATHER;
     tli_end_t *in = NULL, *out = NULL;
     TLI_TRY(list_feeds(&b));
     TLI_TRY(alloc_lists(&b));
     TLI_TRY(tli_plan_slot_positions(plan, &b.scratch, &b.slot_position, NULL));
-    TLI_TRY(
-        make_ends(plan, plan->num_in, plan->in_peer, plan->in_ptr, plan->in_peer_index, arena, &b.steps.num_tags, &in));
-    TLI_TRY(make_ends(plan, plan->num_out, plan->out_peer, plan->out_ptr, plan->out_peer_index, arena,
-                      &b.steps.num_tags, &out));
+    TLI_TRY(make_ends(&b, plan->num_in, plan->in_peer, plan->in_ptr, plan->in_peer_index, &in));
+    TLI_TRY(make_ends(&b, plan->num_out, plan->out_peer, plan->out_ptr, plan->out_peer_index, &out));
     b.steps.num_sends = is_gather ? plan->num_out : plan->num_in;
     b.steps.num_receives = is_gather ? plan->num_in : plan->num_out;
     b.steps.send_ends = is_gather ? out : in;

@@ -18,14 +18,15 @@ enum { TLI_AREA_OWNED = 0, TLI_AREA_GHOST = 1, TLI_FIRST_STAGING = 2 };
 typedef enum tli_area_kind {
     TLI_AREA_USER,    /* the caller's rows */
     TLI_AREA_PRIVATE, /* staging that only this rank reads */
-    TLI_AREA_SHARED,  /* staging that ranks of the node read */
-    TLI_AREA_REMOTE   /* the rows of another rank, read where they lie */
+    TLI_AREA_SHARED,  /* staging that ranks of the node read, or, from their GPUs, write */
+    TLI_AREA_REMOTE,  /* the rows of another rank, read where they lie */
+    TLI_AREA_PEER     /* staging or ghost rows of another rank, written where they are to lie */
 } tli_area_kind_t;
 
 typedef struct tli_area {
     tli_area_kind_t kind;
     int64_t rows; /* staging: to be allocated; remote: known when bound */
-    int64_t wire; /* remote: the receiving wire */
+    int64_t wire; /* remote: the receiving wire; peer: the sending one */
 } tli_area_t;
 
 /** Copy rows, combine them one by one, or combine the entries of each. */
@@ -48,14 +49,23 @@ typedef struct tli_task {
     int64_t first_release, num_releases;
 } tli_task_t;
 
+/** How the rows of a message get across. */
+typedef enum tli_way {
+    TLI_WAY_SENT,   /* packed here, sent by the transport */
+    TLI_WAY_READ,   /* the receiver reads them in the sender's shared memory */
+    TLI_WAY_STORED, /* the sender's GPU stores them into memory of the receiver's GPU */
+    TLI_WAY_STAGED  /* as stored, into pinned host memory of the receiver: its GPU is out of reach */
+} tli_way_t;
+
 /** One end of a message: index among the plan's messages is index of the wire. */
 typedef struct tli_end {
     int64_t peer, peer_wire;
     int64_t area;      /* where the rows are put or found */
     int64_t first_row; /* of that area */
     int64_t num_rows;
-    int tag;       /* tells apart messages of one transport between the same two ranks */
-    int transport; /* index into the table */
+    int tag; /* tells apart messages of one transport between the same two ranks */
+    tli_way_t way;
+    int transport; /* index into the table, on the host */
 } tli_end_t;
 
 typedef struct tli_steps {
@@ -73,22 +83,27 @@ typedef struct tli_steps {
     int num_tags; /* tags that this rank's wires use */
 } tli_steps_t;
 
-/** How steps are laid out. Zeroes: nothing in place, every row by its index, combined in one go. */
-typedef struct tli_steps_options {
+/** How steps are laid out and rows may travel. Zeroes: on the host, nothing in place, every row by its index, combined
+ * in one go. */
+typedef struct tli_steps_choice {
     int in_place; /* ghost rows in plan order may be sent from and received into directly */
-    int lends;    /* ranks of the node may read this rank's rows, owned or ghost as the direction has it */
+    tulle_transport_t transport;
+    const struct tli_gpu_peers
+        *gpus; /* NULL on the host; otherwise rows are stored by GPUs: how each peer is reached */
+    int lends; /* ranks of the node may read this rank's rows, owned or ghost as the direction has it */
     const unsigned char *is_lent; /* [num_in] gather: the message's rows are read among its owner's; NULL: none */
     int names_runs;               /* rows that follow one another go by their first */
     int by_message;               /* scatter combines into owned rows one message after the other, in the same order */
-} tli_steps_options_t;
+} tli_steps_choice_t;
 
 /**
  * Lay out the steps of one direction.
- * @param[in]  options  ranks of a node agree on what they lend
- * @param[in]  arena    everything is allocated here
+ * @param[in]  choice ranks of a node agree on what they lend
+ * @param[in]  arena  everything is allocated here
+ * @retval TULLE_ERR_UNSUPPORTED the transport that was chosen does not reach a peer
  * @cost O(slots + outgoing rows + needed) time and memory
  */
-tulle_status_t tli_steps_build(const tulle_plan_t *plan, tulle_direction_t direction,
-                               const tli_steps_options_t *options, tli_arena_t *arena, tli_steps_t *steps_out);
+tulle_status_t tli_steps_build(const tulle_plan_t *plan, tulle_direction_t direction, const tli_steps_choice_t *choice,
+                               tli_arena_t *arena, tli_steps_t *steps_out);
 
 #endif

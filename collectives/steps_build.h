@@ -5,13 +5,14 @@
 
 #include "collectives/steps.h"
 #include "src/fault.h"
+#include "src/transport/gpu_peers.h"
 #include "src/transport/transport.h"
 
 typedef struct tli_steps_builder {
     const tulle_plan_t *plan;
     tli_arena_t *arena; /* of the steps */
     tli_arena_t scratch;
-    tli_steps_options_t options;
+    tli_steps_choice_t choice;
     tli_steps_t steps;
     int64_t num_operations, num_sends, num_releases;
 
@@ -27,7 +28,13 @@ typedef struct tli_steps_builder {
 /** Whether the receiver of a message reads its rows where the sender has them. */
 static inline int tli_reads_remotely(const tli_end_t *end)
 {
-    return tli_transports[end->transport]->reads_remotely;
+    return end->way == TLI_WAY_READ;
+}
+
+/** Whether the sender writes them where the receiver wants them. */
+static inline int tli_writes_remotely(const tli_end_t *end)
+{
+    return end->way == TLI_WAY_STORED || end->way == TLI_WAY_STAGED;
 }
 
 tulle_status_t tli_steps_gather(tli_steps_builder_t *b);

@@ -15,7 +15,8 @@ typedef struct gather {
 /* A message lands in the caller's ghost rows when those are exactly its rows and nobody here reads them again. */
 static int lands_in_place(const tli_steps_builder_t *b, int64_t k)
 {
-    return b->options.in_place && !b->is_forwarded[k] && !tli_reads_remotely(&b->steps.receive_ends[k]);
+    tli_way_t way = b->steps.receive_ends[k].way;
+    return b->choice.in_place && !b->is_forwarded[k] && (way == TLI_WAY_SENT || way == TLI_WAY_STORED);
 }
 
 static void place_arrivals(gather_t *g)
@@ -38,7 +39,7 @@ static void place_arrivals(gather_t *g)
  * its owner's rows. */
 static const int64_t *remote_rows(const tli_steps_builder_t *b, int64_t k)
 {
-    int is_lent = b->options.is_lent != NULL && b->options.is_lent[k];
+    int is_lent = b->choice.is_lent != NULL && b->choice.is_lent[k];
     return is_lent ? b->plan->slot_row : b->plan->slot_read;
 }
 
@@ -90,7 +91,8 @@ static tulle_status_t pack_and_send(gather_t *g, int64_t m)
     tli_end_t *end = &b->steps.send_ends[m];
     int64_t num_feeds = b->feed_ptr[m + 1] - b->feed_ptr[m];
     tli_task_t *task = tli_add_task(b, num_feeds);
-    end->area = tli_add_area(b, TLI_AREA_PRIVATE, end->num_rows, -1);
+    end->area = tli_writes_remotely(end) ? tli_add_area(b, TLI_AREA_PEER, end->num_rows, m)
+                                         : tli_add_area(b, TLI_AREA_PRIVATE, end->num_rows, -1);
     if (b->has_owned[m])
         TLI_TRY(pack_part(g, task, m, -1));
     for (int64_t f = b->feed_ptr[m]; f < b->feed_ptr[m + 1]; f++)
@@ -128,7 +130,7 @@ static void publish(gather_t *g)
 {
     tli_steps_builder_t *b = g->b;
     tli_task_t *task = tli_add_task(b, 0);
-    int64_t area = b->options.lends ? TLI_AREA_OWNED : -1;
+    int64_t area = b->choice.lends ? TLI_AREA_OWNED : -1;
     for (int64_t m = 0; m < b->steps.num_sends; m++) {
         if (!tli_reads_remotely(&b->steps.send_ends[m]) || !b->has_owned[m])
             continue;

@@ -25,8 +25,12 @@ static void place_returns(scatter_t *s)
 {
     tli_steps_builder_t *b = s->b;
     for (int64_t m = 0; m < b->plan->num_out; m++) {
+        static const tli_area_kind_t kinds[] = {[TLI_WAY_SENT] = TLI_AREA_PRIVATE,
+                                                [TLI_WAY_READ] = TLI_AREA_REMOTE,
+                                                [TLI_WAY_STORED] = TLI_AREA_SHARED,
+                                                [TLI_WAY_STAGED] = TLI_AREA_SHARED};
         tli_end_t *end = &b->steps.receive_ends[m];
-        end->area = tli_add_area(b, tli_reads_remotely(end) ? TLI_AREA_REMOTE : TLI_AREA_PRIVATE, end->num_rows, m);
+        end->area = tli_add_area(b, kinds[end->way], end->num_rows, m);
     }
 }
 
@@ -133,7 +137,14 @@ static int stays_in_place(const scatter_t *s, int64_t k)
     const tli_steps_builder_t *b = s->b;
     if (!is_plain(s, k))
         return 0;
-    return tli_reads_remotely(&b->steps.send_ends[k]) ? b->options.lends && is_dense(s, k) : b->options.in_place;
+    switch (b->steps.send_ends[k].way) {
+    case TLI_WAY_SENT:
+        return b->choice.in_place;
+    case TLI_WAY_READ:
+        return b->choice.lends && is_dense(s, k);
+    default:
+        return 0;
+    }
 }
 
 static void return_message(scatter_t *s, int64_t k)
@@ -147,7 +158,11 @@ static void return_message(scatter_t *s, int64_t k)
         end->area = TLI_AREA_GHOST;
         end->first_row = s->entry_row[first_entry];
     } else {
-        end->area = tli_add_area(b, tli_reads_remotely(end) ? TLI_AREA_SHARED : TLI_AREA_PRIVATE, end->num_rows, -1);
+        static const tli_area_kind_t kinds[] = {[TLI_WAY_SENT] = TLI_AREA_PRIVATE,
+                                                [TLI_WAY_READ] = TLI_AREA_SHARED,
+                                                [TLI_WAY_STORED] = TLI_AREA_PEER,
+                                                [TLI_WAY_STAGED] = TLI_AREA_PEER};
+        end->area = tli_add_area(b, kinds[end->way], end->num_rows, tli_writes_remotely(end) ? k : -1);
         tli_operation_t *operation = tli_add_operation(b, task, end->area, TLI_AREA_GHOST, end->num_rows);
         if (is_plain(s, k)) {
             tli_name_sources(b, operation, s->entry_row + first_entry);
@@ -245,7 +260,7 @@ static tulle_status_t update_owned(scatter_t *s)
     tulle_status_t st = TULLE_OK;
     tli_task_t *task = tli_add_task(s->b, s->num_inputs[s->b->plan->num_in]);
     s->owned_task = s->b->steps.num_tasks - 1;
-    TLI_TRY(s->b->options.by_message ? combine_messages(s, task) : combine_rows(s, task));
+    TLI_TRY(s->b->choice.by_message ? combine_messages(s, task) : combine_rows(s, task));
     release_inputs(s, task, s->b->plan->num_in);
 done:
     return st;
@@ -273,7 +288,7 @@ tulle_status_t tli_steps_scatter(tli_steps_builder_t *b)
 {
     tulle_status_t st = TULLE_OK;
     scatter_t s = {.b = b, .num_slots = tli_plan_num_slots(b->plan)};
-    s.num_targets = s.num_slots + (b->options.by_message ? 0 : b->plan->num_owned);
+    s.num_targets = s.num_slots + (b->choice.by_message ? 0 : b->plan->num_owned);
     TLI_TRY(tli_arena_alloc(&b->scratch, b->plan->num_in, sizeof(int64_t), &s.task_of_in));
     place_returns(&s);
     TLI_TRY(list_contributions(&s));

@@ -108,19 +108,17 @@ static tulle_status_t find_topology(tulle_comm_t *comm, const tulle_comm_options
 static tulle_status_t group_shared(tulle_comm_t *comm, int is_disabled)
 {
     tulle_status_t st = TULLE_OK;
-    MPI_Comm machine_node = MPI_COMM_NULL;
     int node = tulle_topology_group(comm->topology, 0, comm->rank);
     int nodes[2] = {node, -node};
-    TLI_MPI(MPI_Comm_split_type(comm->mpi, MPI_COMM_TYPE_SHARED, comm->rank, MPI_INFO_NULL, &machine_node));
-    TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, nodes, 2, MPI_INT, MPI_MAX, machine_node));
+    TLI_MPI(MPI_Comm_split_type(comm->mpi, MPI_COMM_TYPE_SHARED, comm->rank, MPI_INFO_NULL, &comm->host));
+    TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, nodes, 2, MPI_INT, MPI_MAX, comm->host));
     comm->is_emulated = nodes[0] != -nodes[1];
     TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, &comm->is_emulated, 1, MPI_INT, MPI_MAX, comm->mpi));
-    TLI_MPI(MPI_Comm_split(machine_node, is_disabled ? comm->rank : node, comm->rank, &comm->shared));
+    TLI_MPI(MPI_Comm_set_errhandler(comm->host, MPI_ERRORS_RETURN));
+    TLI_MPI(MPI_Comm_split(comm->host, is_disabled ? comm->rank : node, comm->rank, &comm->shared));
     TLI_MPI(MPI_Comm_set_errhandler(comm->shared, MPI_ERRORS_RETURN));
     TLI_MPI(MPI_Comm_size(comm->shared, &comm->num_shared));
 done:
-    if (machine_node != MPI_COMM_NULL)
-        MPI_Comm_free(&machine_node);
     return st;
 }
 
@@ -181,7 +179,7 @@ static tulle_status_t alloc_comm(tulle_comm_t **comm_out)
     tulle_status_t st = tli_alloc(sizeof **comm_out, comm_out);
     if (st == TULLE_OK) {
         (*comm_out)->references = 1;
-        (*comm_out)->mpi = (*comm_out)->shared = MPI_COMM_NULL;
+        (*comm_out)->mpi = (*comm_out)->host = (*comm_out)->shared = MPI_COMM_NULL;
     }
     return st;
 }
@@ -221,6 +219,8 @@ void tulle_comm_destroy(tulle_comm_t **comm_inout)
     if (comm != NULL && --comm->references <= 0) {
         if (comm->shared != MPI_COMM_NULL)
             MPI_Comm_free(&comm->shared);
+        if (comm->host != MPI_COMM_NULL)
+            MPI_Comm_free(&comm->host);
         if (comm->mpi != MPI_COMM_NULL)
             MPI_Comm_free(&comm->mpi);
         tulle_topology_destroy(&comm->topology);

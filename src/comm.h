@@ -13,6 +13,7 @@
 
 struct tulle_comm {
     MPI_Comm mpi;    /* ours alone; errors are returned */
+    MPI_Comm host;   /* ranks of this machine, whatever nodes were declared, in the order of mpi */
     MPI_Comm shared; /* ranks of my declared node that share memory with me; MPI_COMM_NULL when it is only me */
     int rank;
     int size;

@@ -173,25 +173,6 @@ done:
     return st;
 }
 
-tulle_status_t tli_topology_from_discovery(int num_ranks, const int *node_domain, tulle_topology_t **topology_out)
-{
-    tulle_status_t st = TULLE_OK;
-    tulle_topology_t *topology = NULL;
-    int has_domains = 1;
-    for (int rank = 0; rank < num_ranks && has_domains; rank++)
-        has_domains = node_domain[(size_t)num_ranks + (size_t)rank] >= 0;
-    TLI_TRY(tli_topology_from_groups(num_ranks, has_domains ? 2 : 1, node_domain, NULL, &topology));
-    if (has_domains && topology->levels[1].num_groups == topology->levels[0].num_groups) {
-        tulle_topology_destroy(&topology);
-        TLI_TRY(tli_topology_from_groups(num_ranks, 1, node_domain, NULL, &topology));
-    }
-    *topology_out = topology;
-    topology = NULL;
-done:
-    tulle_topology_destroy(&topology);
-    return st;
-}
-
 tulle_status_t tulle_topology_dup(const tulle_topology_t *topology, tulle_topology_t **topology_out)
 {
     tulle_status_t st = TULLE_OK;
@@ -203,8 +184,11 @@ tulle_status_t tulle_topology_dup(const tulle_topology_t *topology, tulle_topolo
         memcpy(copy->levels[l].name, topology->levels[l].name, sizeof copy->levels[l].name);
         copy->levels[l].link = topology->levels[l].link;
     }
+    TLI_TRY(tli_topology_set_places(copy, topology->places));
     *topology_out = copy;
+    copy = NULL;
 done:
+    tulle_topology_destroy(&copy);
     return st;
 }
 
@@ -213,6 +197,7 @@ void tulle_topology_destroy(tulle_topology_t **topology)
     if (topology == NULL || *topology == NULL)
         return;
     tli_arena_release(&(*topology)->arena);
+    tli_free((*topology)->places);
     tli_free(*topology);
     *topology = NULL;
 }

@@ -6,6 +6,7 @@
 #include <tulle/topology.h>
 
 #include "src/arena.h"
+#include "topology/place.h"
 
 /** One level of groups. Groups are numbered by their lowest rank; members ascend within a group. */
 typedef struct tli_level {
@@ -23,7 +24,8 @@ struct tulle_topology {
     int num_ranks;
     int num_levels; /* group levels + 1, 2 to TULLE_TOPOLOGY_MAX_LEVELS */
     tli_level_t levels[TULLE_TOPOLOGY_MAX_LEVELS];
-    char *text; /* see tulle_topology_text() */
+    char *text;          /* see tulle_topology_text() */
+    tli_place_t *places; /* [num_ranks] where discovered ranks and their GPUs are; NULL = nothing is known of GPUs */
     tli_arena_t arena;
 };
 
@@ -39,17 +41,6 @@ struct tulle_topology {
  */
 tulle_status_t tli_topology_from_groups(int num_ranks, int num_group_levels, const int *group_of,
                                         const char *const *names, tulle_topology_t **topology_out);
-
-/**
- * Build the tree of a job from what every rank found out about itself. Domains become a level only if every rank is
- * bound inside one and some node has at least two: otherwise they would tell no two ranks apart.
- * @param[in]  num_ranks     >= 1
- * @param[in]  node_domain   [2][num_ranks] a number for the node of each rank (equal = same node), then for its domain
- *                           inside the node; -1 = bound inside none
- * @param[out] topology_out  owned by the caller; untouched on failure
- * @retval TULLE_ERR_ARG; TULLE_ERR_NOMEM
- */
-tulle_status_t tli_topology_from_discovery(int num_ranks, const int *node_domain, tulle_topology_t **topology_out);
 
 /** Name a level: 1 to 31 of [a-z0-9_-]. @retval TULLE_ERR_ARG the name has another form */
 tulle_status_t tli_topology_set_name(tulle_topology_t *topology, int level, const char *name);

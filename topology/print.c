@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The table for people: one line per level, then the ranks of each node, with brackets around inner groups. */
+ * The table for people: one line per level, then the ranks of each node, with brackets around inner groups, and
+ * where a discovered job uses GPUs, the GPU of every rank and the NIC nearest to it. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "src/device/device.h"
 #include "src/fault.h"
 #include "topology/model.h"
 #include "topology/outline.h"
@@ -72,6 +74,27 @@ static void print_group(const tli_outline_t *outline, int level, int group, FILE
     }
 }
 
+/* "  rank 3: GPU 0000:1b:00.0, NUMA 0, NIC mlx5_0"; nothing for a rank without a GPU. */
+static void print_place(int rank, const tli_place_t *place, FILE *out)
+{
+    if (place->gpu_pci < 0)
+        return;
+    fprintf(out, "  rank %d: GPU %04x:%02x:%02x.0", rank, TLI_PCI_DOMAIN(place->gpu_pci), TLI_PCI_BUS(place->gpu_pci),
+            TLI_PCI_DEVICE(place->gpu_pci));
+    if (place->gpu_numa >= 0)
+        fprintf(out, ", NUMA %d", (int)place->gpu_numa);
+    if (place->nic[0] != '\0')
+        fprintf(out, ", NIC %s", place->nic);
+    fprintf(out, "\n");
+}
+
+static void print_places(const tulle_topology_t *topology, int node, FILE *out)
+{
+    const tli_level_t *nodes = &topology->levels[0];
+    for (int i = nodes->member_ptr[node]; i < nodes->member_ptr[node + 1] && topology->places != NULL; i++)
+        print_place(nodes->members[i], &topology->places[nodes->members[i]], out);
+}
+
 tulle_status_t tulle_topology_print(const tulle_topology_t *topology, FILE *out)
 {
     tulle_status_t st = TULLE_OK;
@@ -88,6 +111,7 @@ tulle_status_t tulle_topology_print(const tulle_topology_t *topology, FILE *out)
         fprintf(out, "%s %d: ", topology->levels[0].name, node);
         print_group(&outline, 0, node, out);
         fprintf(out, "\n");
+        print_places(topology, node, out);
     }
     TLI_REQUIRE(fflush(out) == 0 && !ferror(out), TULLE_ERR_FILE, "cannot write the topology: %s", strerror(errno));
 done:

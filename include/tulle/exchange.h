@@ -5,6 +5,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include <tulle/plan.h>
 #include <tulle/types.h>
@@ -30,20 +31,61 @@ typedef struct tulle_field {
     int64_t ghost_stride;      /**< [scalars] from row to row, >= width; 0 = width */
 } tulle_field_t;
 
+/** Every transport: name, frozen value, text. */
+#define TULLE_TRANSPORT_MAP(X)                                                                                         \
+    X(AUTO, 0, "auto")                                                                                                 \
+    X(SHARED_MEMORY, 1, "shared_memory")                                                                               \
+    X(MPI, 2, "mpi")                                                                                                   \
+    X(CUDA_IPC, 3, "cuda_ipc")                                                                                         \
+    X(CUDA_STAGED, 4, "cuda_staged")
+
+/** How rows get from rank to rank: each pair the best way it has; read out of the sender's shared memory; in messages
+ * of MPI; stored by the sender's GPU into the memory of the receiver's; or into host memory that both GPUs reach. */
+typedef enum tulle_transport {
+#define TULLE_TRANSPORT_ENUM(name, value, text) TULLE_TRANSPORT_##name = value,
+    TULLE_TRANSPORT_MAP(TULLE_TRANSPORT_ENUM)
+#undef TULLE_TRANSPORT_ENUM
+} tulle_transport_t;
+
+/** Number of transports, AUTO counted. */
+#define TULLE_NUM_TRANSPORTS 5
+
 /** Tunables of tulle_exchange_create(). Zero always means "library default". Append fields, never reorder. */
 typedef struct tulle_exchange_options {
-    size_t struct_size; /**< [bytes] set by the initializer */
-    tulle_op_t op;      /**< reduction of scatter, equal on every rank; default sum; ignored by gather */
-    int64_t timeout_ms; /**< [ms] longest wait; 0 = the communicator's */
+    size_t struct_size;          /**< [bytes] set by the initializer */
+    tulle_op_t op;               /**< reduction of scatter, equal on every rank; default sum; ignored by gather */
+    int64_t timeout_ms;          /**< [ms] longest wait; 0 = the communicator's; not for rows on GPUs */
+    tulle_transport_t transport; /**< the only one to use, equal on every rank; default AUTO */
 } tulle_exchange_options_t;
 
 /* clang-format off */
 /** Defaults for every field. */
-#define TULLE_EXCHANGE_OPTIONS_INIT {sizeof(tulle_exchange_options_t), TULLE_OP_SUM, 0}
+#define TULLE_EXCHANGE_OPTIONS_INIT {sizeof(tulle_exchange_options_t), TULLE_OP_SUM, 0, TULLE_TRANSPORT_AUTO}
 /* clang-format on */
 
 /**
+ * Text form of a transport, such as "cuda_ipc".
+ * @param[in] transport one of TULLE_TRANSPORT_MAP
+ * @return never NULL; static storage; "unknown" for a value that is no transport
+ * @collective no   @threads any   @cost O(1)
+ */
+TULLE_API const char *tulle_transport_name(tulle_transport_t transport);
+
+/**
+ * Transport of a text form: the inverse of tulle_transport_name().
+ * @param[in]  name          zero-terminated, such as "mpi"
+ * @param[out] transport_out untouched on failure
+ * @retval TULLE_ERR_ARG no transport has this name, or a pointer is NULL
+ * @collective no   @threads any   @cost O(1)
+ */
+TULLE_API tulle_status_t tulle_transport_parse(const char *name, tulle_transport_t *transport_out);
+
+/**
  * Bind a plan to buffers. Everything that the exchange will ever allocate is allocated here.
+ *
+ * When a buffer of any rank is in device or managed memory, the GPUs move the rows: all buffers must then be in device,
+ * managed or pinned memory, those of one rank on one device. Otherwise the host does. Rows in pinned memory are read
+ * and written by the GPU where they lie: feature tables may be larger than its memory.
  * @collective all ranks of the plan's communicator, same order of creations; blocks
  * @param[in]  plan         borrowed; kept alive by the exchange
  * @param[in]  direction    equal on every rank
@@ -51,9 +93,11 @@ typedef struct tulle_exchange_options {
  * @param[in]  num_fields   [count] >= 1, equal on every rank
  * @param[in]  options      borrowed for the call; NULL = defaults
  * @param[out] exchange_out owned by the caller, free with tulle_exchange_destroy(); untouched on failure
- * @retval TULLE_ERR_ARG a null pointer, a width below 1, a stride below the width, overlapping buffers
- * @retval TULLE_ERR_MISMATCH ranks disagree about direction, op, number of fields, datatype or width
- * @retval TULLE_ERR_UNSUPPORTED an op that the datatype does not know; TULLE_ERR_OVERFLOW sizes beyond 2^62 bytes
+ * @retval TULLE_ERR_ARG a null pointer, a width below 1, a stride below the width, overlapping buffers; plain host
+ *         memory where other rows are on GPUs; a transport that does not move rows of such memory
+ * @retval TULLE_ERR_MISMATCH ranks disagree about direction, op, transport, number of fields, datatype or width
+ * @retval TULLE_ERR_UNSUPPORTED an op that the datatype does not know; a peer that the transport does not reach; rows
+ * on GPUs of several machines; TULLE_ERR_OVERFLOW sizes beyond 2^62 bytes
  * @retval TULLE_ERR_NOMEM; TULLE_ERR_TRANSPORT; TULLE_ERR_REMOTE another rank failed
  * @threads one thread per comm at a time   @cost staging memory for the rows of this rank's messages
  */
@@ -68,27 +112,35 @@ TULLE_API tulle_status_t tulle_exchange_create(const tulle_plan_t *plan, tulle_d
  * in flight, started and waited for in any order, different from rank to rank; two of them must not write the same
  * rows. While one is in flight, collective calls on its communicator (create, destroy, stats) must come in the same
  * place between its start and wait on every rank.
+ *
+ * Rows on GPUs: all of it happens on the devices, after what is on the stream already, beside what is put there until
+ * tulle_exchange_wait(), and before what is put there after that; buffers are live in that order. The next start may
+ * follow at once. Start and wait may be captured into a CUDA graph, both in the same one, and the graph be launched any
+ * number of times, as often on every rank. Launches and other starts of one exchange must be ordered by the caller.
  * @collective every rank must start it; does not block
  * @param[in,out] exchange not in flight
- * @param[in]     stream   CUDA stream to order after; NULL on host memory
- * @retval TULLE_ERR_ARG NULL; TULLE_ERR_STATE already started; TULLE_ERR_UNSUPPORTED a stream in a host build;
- *         TULLE_ERR_TRANSPORT
- * @threads one thread per comm at a time   @cost packing of this rank's rows; no allocation, no lock
+ * @param[in]     stream   CUDA stream (cudaStream_t) to order after, NULL the default one; NULL on host memory
+ * @retval TULLE_ERR_ARG NULL; TULLE_ERR_STATE already started; TULLE_ERR_UNSUPPORTED a stream, but the rows are in host
+ *         memory; a driver that cannot capture this; TULLE_ERR_TRANSPORT
+ * @threads one thread per comm at a time   @cost packing of this rank's rows, on GPUs a few launches; no allocation, no
+ *          lock
  */
 TULLE_API tulle_status_t tulle_exchange_start(tulle_exchange_t *exchange, void *stream);
 
 /**
- * Make progress and ask whether the exchange is complete on this rank.
+ * Make progress and ask whether the exchange is complete on this rank. On GPUs: whether the device is done with it.
  * @collective no   @threads one thread per comm at a time   @cost one pass over what is outstanding
  * @param[in,out] exchange started
  * @retval TULLE_OK complete: buffers are the caller's again; TULLE_IN_PROGRESS ask again
- * @retval TULLE_ERR_ARG NULL; TULLE_ERR_STATE not started; TULLE_ERR_TRANSPORT
+ * @retval TULLE_ERR_ARG NULL; TULLE_ERR_STATE not started; TULLE_ERR_UNSUPPORTED its stream is being captured;
+ *         TULLE_ERR_TRANSPORT
  */
 TULLE_API tulle_status_t tulle_exchange_test(tulle_exchange_t *exchange);
 
 /**
  * Wait until the exchange is complete on this rank. Yields the processor when nothing arrives. Where other ranks read
- * this one's rows from tulle_alloc() in place, that includes that they have read them.
+ * this one's rows from tulle_alloc() in place, that includes that they have read them. On GPUs the host does not wait:
+ * what is put on the stream of the start from now on does, and sees the rows.
  * @collective every rank must reach test or wait for the others to finish   @threads one thread per comm at a time
  * @cost as long as the slowest neighbour; no allocation, no lock
  * @param[in,out] exchange started
@@ -98,16 +150,54 @@ TULLE_API tulle_status_t tulle_exchange_test(tulle_exchange_t *exchange);
  */
 TULLE_API tulle_status_t tulle_exchange_wait(tulle_exchange_t *exchange);
 
+/** What travels over one transport in one exchange. */
+typedef struct tulle_transport_stats {
+    int64_t messages; /**< [messages] */
+    int64_t rows;     /**< [rows] */
+    int64_t bytes;    /**< [bytes] of all fields */
+} tulle_transport_stats_t;
+
+/** How an exchange moves its rows, summed over all ranks. */
+typedef struct tulle_exchange_stats {
+    size_t struct_size; /**< [bytes] set by the caller before the call */
+    int32_t on_device;  /**< [bool] the GPUs move the rows */
+    int32_t num_stages; /**< [count] on GPUs: kernels that follow each other on the rank with most; else 0 */
+    int32_t in_place;   /**< [ranks] whose ghost rows are received into without a copy */
+    tulle_transport_stats_t transports[TULLE_NUM_TRANSPORTS]; /**< by tulle_transport_t; none travel by AUTO */
+} tulle_exchange_stats_t;
+
+/**
+ * Count what travels how.
+ * @collective all ranks of the exchange; blocks
+ * @param[in]     exchange borrowed
+ * @param[in,out] stats    struct_size set by the caller; equal on every rank afterwards
+ * @retval TULLE_ERR_ARG a null pointer or struct_size unset; TULLE_ERR_TRANSPORT; TULLE_ERR_REMOTE
+ * @threads one thread per comm at a time   @cost O(messages) and two reductions
+ */
+TULLE_API tulle_status_t tulle_exchange_get_stats(const tulle_exchange_t *exchange, tulle_exchange_stats_t *stats);
+
+/**
+ * Say how an exchange moves its rows, and why not straight between GPUs where it does not.
+ * @collective all ranks of the exchange; blocks
+ * @param[in] exchange borrowed
+ * @param[in] out      stream; used on rank 0 only, ignored elsewhere
+ * @retval TULLE_ERR_ARG a null pointer; TULLE_ERR_FILE the stream refused; TULLE_ERR_TRANSPORT; TULLE_ERR_REMOTE
+ * @threads one thread per comm at a time   @cost as tulle_exchange_get_stats()
+ */
+TULLE_API tulle_status_t tulle_exchange_explain(const tulle_exchange_t *exchange, FILE *out);
+
 /**
  * Free an exchange and set *exchange to NULL.
- * @param[in,out] exchange not in flight; NULL and pointer to NULL are fine
+ * @param[in,out] exchange not in flight, on GPUs neither in a graph that is still launched; NULL and pointer to NULL
+ * are fine; on GPUs the host waits for the last round
  * @collective all ranks, same order; before MPI_Finalize   @threads one thread per comm at a time
  */
 TULLE_API void tulle_exchange_destroy(tulle_exchange_t **exchange);
 
 /**
  * Gather once: bind, start and wait. The binding is kept in the plan and reused by later calls with the same datatype
- * and width, whatever the buffers.
+ * and width, whatever the buffers. Rows on GPUs: as an exchange, but the host waits for other ranks' calls; not in a
+ * capture.
  * @collective all ranks of the plan's communicator, with equal datatype and width; blocks
  * @param[in]  plan     borrowed
  * @param[in]  owned    [num_owned x width] borrowed

@@ -24,13 +24,17 @@ TULLE_API tulle_status_t tulle_comm_create(MPI_Comm mpi_comm, const tulle_comm_o
                                            tulle_comm_t **comm_out);
 
 /**
- * Find the topology of a running job: nodes by MPI_COMM_TYPE_SHARED; inside a node the NUMA domains that ranks are
- * bound to, when hwloc was found at build time and every rank of the job is bound inside one.
+ * Find the topology of a running job. Nodes are found by MPI_COMM_TYPE_SHARED. Inside a node, if every rank of the
+ * job uses a GPU: GPUs that are all linked with each other by NVLink (level "nvlink"); in nodes without NVLink the
+ * ranks on one GPU ("gpu"), or the GPUs of one socket ("socket"); links then have vendor figures. Otherwise the
+ * NUMA domains that ranks are bound to ("domain"), when hwloc was found at build time and every rank is bound
+ * inside one. A rank uses a GPU when it has called CUDA before: its current device, so choose that first. What a
+ * missing library (NVML, hwloc) or device could tell stays unknown and is no error.
  * @collective all ranks of @p mpi_comm; blocks
  * @param[in]  mpi_comm     borrowed for the call
  * @param[out] topology_out owned by the caller, equal on every rank; untouched on failure
  * @retval TULLE_ERR_ARG MPI_COMM_NULL or NULL pointer; TULLE_ERR_NOMEM; TULLE_ERR_TRANSPORT; TULLE_ERR_REMOTE
- * @threads one thread at a time   @cost O(ranks) memory, two allgathers of one int per rank
+ * @threads one thread at a time   @cost O(ranks) memory, an allgather of some 100 bytes per rank
  */
 TULLE_API tulle_status_t tulle_topology_discover(MPI_Comm mpi_comm, tulle_topology_t **topology_out);
 

@@ -57,7 +57,8 @@ TULLE_API tulle_status_t tulle_topology_load(const char *path, int num_ranks, tu
 TULLE_API tulle_status_t tulle_topology_save(const tulle_topology_t *topology, const char *path);
 
 /**
- * Print a topology for people: one line per level with its links, then the ranks of each node.
+ * Print a topology for people: one line per level with its links, then the ranks of each node. If it was discovered in
+ * a job that uses GPUs, also the GPU of every rank, the NUMA domain of that GPU and the NIC nearest to it, where known.
  * @param[in] topology borrowed
  * @param[in] out      stream to write to
  * @retval TULLE_ERR_ARG a pointer is NULL; TULLE_ERR_FILE the stream refused; TULLE_ERR_NOMEM

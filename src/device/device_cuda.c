@@ -4,9 +4,12 @@
 #include "src/device/device.h"
 
 #include <dlfcn.h>
+#include <stdio.h>
+#include <string.h>
 
 #include <cuda_runtime_api.h>
 
+#include "src/device/cuda_call.h"
 #include "src/fault.h"
 
 static int means_no_device(cudaError_t code)
@@ -37,25 +40,21 @@ tulle_status_t tli_device_fail(int code, const char *where, const char *what)
                     "%s: CUDA: %s", what, cudaGetErrorString(error));
 }
 
-#define TRY_CUDA(call, what)                                                                                           \
-    do {                                                                                                               \
-        cudaError_t answer = (call);                                                                                   \
-        if (answer != cudaSuccess) {                                                                                   \
-            st = tli_device_fail((int)answer, TLI_WHERE, (what));                                                      \
-            goto done;                                                                                                 \
-        }                                                                                                              \
-    } while (0)
+int tli_device_is_built(void)
+{
+    return 1;
+}
 
 tulle_status_t tli_device_alloc(tulle_space_t space, size_t bytes, void **memory_out)
 {
     tulle_status_t st = TULLE_OK;
     void *memory = NULL;
     if (space == TULLE_SPACE_PINNED)
-        TRY_CUDA(cudaHostAlloc(&memory, bytes, cudaHostAllocPortable | cudaHostAllocMapped), "pinned memory");
+        TLI_CUDA(cudaHostAlloc(&memory, bytes, cudaHostAllocPortable | cudaHostAllocMapped), "pinned memory");
     else if (space == TULLE_SPACE_DEVICE)
-        TRY_CUDA(cudaMalloc(&memory, bytes), "device memory");
+        TLI_CUDA(cudaMalloc(&memory, bytes), "device memory");
     else
-        TRY_CUDA(cudaMallocManaged(&memory, bytes, cudaMemAttachGlobal), "managed memory");
+        TLI_CUDA(cudaMallocManaged(&memory, bytes, cudaMemAttachGlobal), "managed memory");
     *memory_out = memory;
 done:
     return st;
@@ -85,7 +84,7 @@ tulle_status_t tli_device_space_of(const void *pointer, tulle_space_t *space_out
     if (means_no_device(code))
         (void)cudaGetLastError();
     else
-        TRY_CUDA(code, "memory space of a pointer");
+        TLI_CUDA(code, "memory space of a pointer");
     switch (attributes.type) {
     case cudaMemoryTypeHost:
         *space_out = TULLE_SPACE_PINNED;
@@ -107,7 +106,7 @@ done:
 tulle_status_t tli_device_copy(void *target, const void *source, size_t bytes, void *stream)
 {
     tulle_status_t st = TULLE_OK;
-    TRY_CUDA(cudaMemcpyAsync(target, source, bytes, cudaMemcpyDefault, stream), "copy");
+    TLI_CUDA(cudaMemcpyAsync(target, source, bytes, cudaMemcpyDefault, stream), "copy");
 done:
     return st;
 }
@@ -115,7 +114,137 @@ done:
 tulle_status_t tli_device_synchronize(void *stream)
 {
     tulle_status_t st = TULLE_OK;
-    TRY_CUDA(cudaStreamSynchronize(stream), "stream");
+    TLI_CUDA(cudaStreamSynchronize(stream), "stream");
+done:
+    return st;
+}
+
+tulle_status_t tli_cuda_driver_entry(const char *name, void **entry_out)
+{
+    tulle_status_t st = TULLE_OK;
+    void *entry = NULL;
+    enum cudaDriverEntryPointQueryResult found = cudaDriverEntryPointSuccess;
+#if CUDART_VERSION >= 12050
+    TLI_CUDA(cudaGetDriverEntryPointByVersion(name, &entry, 12000, cudaEnableDefault, &found), name);
+#elif CUDART_VERSION >= 12000
+    TLI_CUDA(cudaGetDriverEntryPoint(name, &entry, cudaEnableDefault, &found), name);
+#else
+    TLI_CUDA(cudaGetDriverEntryPoint(name, &entry, cudaEnableDefault), name);
+#endif
+    TLI_REQUIRE(entry != NULL && found == cudaDriverEntryPointSuccess, TULLE_ERR_UNSUPPORTED,
+                "the CUDA driver has no %s: it is older than CUDA %d.%d", name, CUDART_VERSION / 1000,
+                CUDART_VERSION / 10 % 100);
+    *entry_out = entry;
+done:
+    return st;
+}
+
+/* --- devices ----------------------------------------------------------------------------------------------------- */
+
+tulle_status_t tli_device_current(int *device_out)
+{
+    tulle_status_t st = TULLE_OK;
+    TLI_CUDA(cudaGetDevice(device_out), "current device");
+done:
+    return st;
+}
+
+tulle_status_t tli_device_of(const void *pointer, int *device_out)
+{
+    tulle_status_t st = TULLE_OK;
+    struct cudaPointerAttributes attributes = {.type = cudaMemoryTypeUnregistered};
+    TLI_CUDA(cudaPointerGetAttributes(&attributes, pointer), "device of a pointer");
+    *device_out = attributes.device;
+done:
+    return st;
+}
+
+tulle_status_t tli_device_enter(int device, int *previous_out)
+{
+    tulle_status_t st = TULLE_OK;
+    TLI_CUDA(cudaGetDevice(previous_out), "current device");
+    if (*previous_out != device)
+        TLI_CUDA(cudaSetDevice(device), "device");
+done:
+    return st;
+}
+
+void tli_device_leave(int device, int previous)
+{
+    cudaError_t code = previous != device ? cudaSetDevice(previous) : cudaSuccess;
+    if (code != cudaSuccess)
+        tli_device_fail((int)code, TLI_WHERE, "device");
+}
+
+static cudaError_t describe(int device, tli_gpu_t *gpu)
+{
+    struct cudaDeviceProp properties;
+    cudaError_t code = cudaGetDeviceProperties(&properties, device);
+    memset(gpu, 0, sizeof *gpu);
+    gpu->pci = -1;
+    if (code == cudaSuccess) {
+        gpu->pci = TLI_PCI(properties.pciDomainID, properties.pciBusID, properties.pciDeviceID);
+        memcpy(gpu->uuid, &properties.uuid, sizeof gpu->uuid);
+        gpu->capability = 10 * properties.major + properties.minor;
+    }
+    return code;
+}
+
+void tli_device_identify(tli_gpu_t *gpu_out)
+{
+    int device = 0;
+    memset(gpu_out, 0, sizeof *gpu_out);
+    gpu_out->pci = -1;
+    if (has_driver() && cudaGetDevice(&device) == cudaSuccess)
+        (void)describe(device, gpu_out);
+    (void)cudaGetLastError(); /* no device is no fault */
+}
+
+static void format_pci(int64_t pci, char name[32])
+{
+    snprintf(name, 32, "%04x:%02x:%02x.0", TLI_PCI_DOMAIN(pci), TLI_PCI_BUS(pci), TLI_PCI_DEVICE(pci));
+}
+
+int tli_device_peer_access(int64_t pci)
+{
+    char name[32];
+    int mine = 0;
+    int peer = 0;
+    int has_access = -1;
+    format_pci(pci, name);
+    if (!has_driver() || cudaGetDevice(&mine) != cudaSuccess || cudaDeviceGetByPCIBusId(&peer, name) != cudaSuccess ||
+        (mine != peer &&
+         cudaDeviceGetP2PAttribute(&has_access, cudaDevP2PAttrAccessSupported, mine, peer) != cudaSuccess))
+        has_access = -1;
+    else if (mine == peer)
+        has_access = 1;
+    (void)cudaGetLastError(); /* a GPU that this process does not see is no fault */
+    return has_access;
+}
+
+tulle_status_t tli_device_gpu(int device, tli_gpu_t *gpu_out)
+{
+    tulle_status_t st = TULLE_OK;
+    TLI_CUDA(describe(device, gpu_out), "properties of a device");
+done:
+    return st;
+}
+
+tulle_status_t tli_device_reaches(int device, const tli_gpu_t *gpu, int *reaches_out)
+{
+    tulle_status_t st = TULLE_OK;
+    tli_gpu_t mine;
+    char name[32];
+    int peer = -1;
+    *reaches_out = 0;
+    TLI_TRY(tli_device_gpu(device, &mine));
+    format_pci(gpu->pci, name);
+    if (mine.pci == gpu->pci) /* parts of a divided GPU do not reach each other */
+        *reaches_out = memcmp(mine.uuid, gpu->uuid, sizeof mine.uuid) == 0;
+    else if (cudaDeviceGetByPCIBusId(&peer, name) == cudaSuccess)
+        TLI_CUDA(cudaDeviceCanAccessPeer(reaches_out, device, peer), "access to a peer");
+    else
+        (void)cudaGetLastError(); /* hidden from this process: out of reach */
 done:
     return st;
 }

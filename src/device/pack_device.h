@@ -12,11 +12,14 @@
 #define TLI_WARP_THREADS  32
 #define TLI_WARP_BITS     5
 #define TLI_DEPTH         4 /* [units] that a thread of a copy reads before it writes the first */
+#define TLI_LINE_BYTES    128
 
 /** How rows are cut. 2^lane_bits neighbouring threads share a row: as many as it has items, or a warp; a wider row is
  * cut into pieces, each for a warp. */
 typedef struct tli_shape {
     int32_t unit_bytes; /* one access: 16, 8, 4, 2 or 1 */
+    int32_t line_bytes; /* copies of wide rows: each access of a warp but a row's first begins at a multiple of this in
+                         * the source, so that none asks twice for a line of memory, across PCIe least of all; 0: any */
     int32_t lane_bits;  /* 0 to TLI_WARP_BITS */
     int64_t num_items;  /* per row; copies: units; reductions: what one thread combines, 16 bytes or a scalar */
     int64_t num_pieces; /* per row; of TLI_WARP_THREADS items, in copies TLI_DEPTH times as many */

@@ -127,6 +127,11 @@ TLI_INLINE void tli_copy_narrow(const tli_copy_args_t *a, const tli_shape_t *sha
     }
 }
 
+TLI_INLINE int tli_is_within(int64_t item, int64_t num_items)
+{
+    return (uint64_t)item < (uint64_t)num_items; /* below 0 is beyond */
+}
+
 /** Wider rows: a warp takes a piece of a row at a time, each thread TLI_DEPTH units of it. */
 TLI_INLINE void tli_copy_wide(const tli_copy_args_t *a, const tli_shape_t *shape, int64_t thread, int64_t num_threads,
                               int unit)
@@ -135,14 +140,15 @@ TLI_INLINE void tli_copy_wide(const tli_copy_args_t *a, const tli_shape_t *shape
     for (int64_t task = thread >> TLI_WARP_BITS; task < num_tasks; task += num_threads >> TLI_WARP_BITS) {
         tli_item_t held[TLI_DEPTH] = {{{{0, 0}}}};
         int64_t piece, row = tli_row_of_task(task, shape->num_pieces, &piece);
-        int64_t first = piece * TLI_DEPTH * TLI_WARP_THREADS + thread % TLI_WARP_THREADS;
         const unsigned char *from = a->source.base + tli_at(a->source_index, row) * a->source.stride_bytes;
+        int64_t skipped = shape->line_bytes > 0 ? (int64_t)((uintptr_t)from % TLI_LINE_BYTES) / unit : 0;
+        int64_t first = piece * TLI_DEPTH * TLI_WARP_THREADS + thread % TLI_WARP_THREADS - skipped;
         unsigned char *to = a->target.base + tli_at(a->target_index, row) * a->target.stride_bytes;
         for (int i = 0; i < TLI_DEPTH; i++)
-            if (first + i * TLI_WARP_THREADS < shape->num_items)
+            if (tli_is_within(first + i * TLI_WARP_THREADS, shape->num_items))
                 held[i] = tli_load(from + (first + i * TLI_WARP_THREADS) * unit, unit, unit);
         for (int i = 0; i < TLI_DEPTH; i++)
-            if (first + i * TLI_WARP_THREADS < shape->num_items)
+            if (tli_is_within(first + i * TLI_WARP_THREADS, shape->num_items))
                 tli_store(to + (first + i * TLI_WARP_THREADS) * unit, &held[i], unit, unit);
     }
 }

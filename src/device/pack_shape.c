@@ -26,7 +26,7 @@ static uint64_t bits_of(const tli_rows_t *rows)
 
 static tli_shape_t cut(int64_t unit_bytes, int64_t num_items, int64_t items_per_lane)
 {
-    tli_shape_t shape = {(int32_t)unit_bytes, 0, num_items, 1};
+    tli_shape_t shape = {.unit_bytes = (int32_t)unit_bytes, .num_items = num_items, .num_pieces = 1};
     while (shape.lane_bits < TLI_WARP_BITS && ((int64_t)1 << shape.lane_bits) < num_items)
         shape.lane_bits++;
     if (num_items > TLI_WARP_THREADS)
@@ -37,7 +37,13 @@ static tli_shape_t cut(int64_t unit_bytes, int64_t num_items, int64_t items_per_
 tli_shape_t tli_copy_shape(const tli_copy_args_t *args)
 {
     int64_t unit = lowest_bit(bits_of(&args->target) | bits_of(&args->source) | (uint64_t)args->row_bytes);
-    return cut(unit, args->row_bytes / unit, TLI_DEPTH);
+    tli_shape_t shape = cut(unit, args->row_bytes / unit, TLI_DEPTH);
+    /* Wide rows that begin anywhere in a line: what a row's first access leaves out takes room at its end. */
+    if (shape.num_items > TLI_WARP_THREADS && bits_of(&args->source) % TLI_LINE_BYTES != 0) {
+        shape.line_bytes = TLI_LINE_BYTES;
+        shape.num_pieces = divide_up(shape.num_items + TLI_LINE_BYTES / unit - 1, TLI_DEPTH * TLI_WARP_THREADS);
+    }
+    return shape;
 }
 
 int64_t tli_areas_alignment(const tli_rows_t *areas, int64_t num_areas)

@@ -48,10 +48,10 @@ endif()
 list(JOIN CMAKE_CUDA_ARCHITECTURES " " tulle_architectures)
 tulle_report(CUDA "${CMAKE_CUDA_COMPILER_VERSION} (${CMAKE_CUDA_COMPILER}), for sm ${tulle_architectures}")
 
-# tulle_cuda_source(name file): add a .cu source to both libraries, as an object file and not as a source of theirs.
-# That would make CUDA the language in which CMake links them and everything that uses them: without CMAKE_C_FLAGS, and
-# not at all without nvcc on the machine of who uses an installed static library.
-function(tulle_cuda_source name file)
+# tulle_cuda_object(name file): compile a .cu file; ${name}_object names the object file, to be a source of C targets.
+# Were the .cu file a source of theirs, CUDA would be the language in which CMake links them and everything that uses
+# them: without CMAKE_C_FLAGS, and not at all without nvcc on the machine of who uses an installed static library.
+function(tulle_cuda_object name file)
   add_library(${name} OBJECT EXCLUDE_FROM_ALL ${file})
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/include)
   target_compile_features(${name} PRIVATE cuda_std_17)
@@ -63,9 +63,15 @@ function(tulle_cuda_source name file)
   set(object ${CMAKE_CURRENT_BINARY_DIR}/${name}.o)
   add_custom_command(OUTPUT ${object} DEPENDS ${name} $<TARGET_OBJECTS:${name}> VERBATIM
     COMMAND ${CMAKE_COMMAND} -E copy $<TARGET_OBJECTS:${name}> ${object})
-  add_custom_target(${name}_object DEPENDS ${object})
+  set(${name}_object ${object} PARENT_SCOPE)
+endfunction()
+
+# tulle_cuda_source(name file): add a .cu file to the libraries.
+function(tulle_cuda_source name file)
+  tulle_cuda_object(${name} ${file})
+  add_custom_target(${name}_built DEPENDS ${${name}_object})
   foreach(library IN ITEMS tulle tulle_testing)
-    target_sources(${library} PRIVATE ${object})
-    add_dependencies(${library} ${name}_object)
+    target_sources(${library} PRIVATE ${${name}_object})
+    add_dependencies(${library} ${name}_built)
   endforeach()
 endfunction()

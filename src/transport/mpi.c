@@ -227,6 +227,7 @@ done:
 
 const tli_transport_t tli_transport_mpi = {
     .name = "mpi",
+    .id = TULLE_TRANSPORT_MPI,
     .reads_remotely = 0,
     .reaches = mpi_reaches,
     .open = mpi_open,

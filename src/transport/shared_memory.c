@@ -374,6 +374,7 @@ static tulle_status_t shm_drain(void *opaque)
 
 const tli_transport_t tli_transport_shared_memory = {
     .name = "shared memory",
+    .id = TULLE_TRANSPORT_SHARED_MEMORY,
     .reads_remotely = 1,
     .reaches = shm_reaches,
     .open = shm_open,

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The transports there are, in order of preference. A rank's messages to itself are copies of the executor and need
  * none. */
+#include <string.h>
+
+#include "src/fault.h"
 #include "src/transport/transport.h"
 
 const tli_transport_t *const tli_transports[] = {
@@ -12,10 +15,38 @@ const int tli_num_transports = (int)(sizeof tli_transports / sizeof tli_transpor
 
 _Static_assert(sizeof tli_transports / sizeof tli_transports[0] <= TLI_MAX_TRANSPORTS, "room for all channels");
 
-int tli_transport_for(const tulle_comm_t *comm, int peer)
+int tli_transport_for(const tulle_comm_t *comm, tulle_transport_t choice, int peer)
 {
     int t = 0;
-    while (t < tli_num_transports - 1 && !tli_transports[t]->reaches(comm, peer))
+    while (t < tli_num_transports && !((choice == TULLE_TRANSPORT_AUTO || choice == tli_transports[t]->id) &&
+                                       tli_transports[t]->reaches(comm, peer)))
         t++;
     return t;
+}
+
+const char *tulle_transport_name(tulle_transport_t transport)
+{
+    switch (transport) {
+#define NAME_CASE(name, value, text)                                                                                   \
+    case TULLE_TRANSPORT_##name:                                                                                       \
+        return text;
+        TULLE_TRANSPORT_MAP(NAME_CASE)
+#undef NAME_CASE
+    }
+    return "unknown";
+}
+
+tulle_status_t tulle_transport_parse(const char *name, tulle_transport_t *transport_out)
+{
+    tulle_status_t st = TULLE_OK;
+    int found = -1;
+    TLI_REQUIRE(name != NULL && transport_out != NULL, TULLE_ERR_ARG, "name or transport_out is NULL");
+    for (int t = 0; t < TULLE_NUM_TRANSPORTS; t++)
+        if (strcmp(name, tulle_transport_name((tulle_transport_t)t)) == 0)
+            found = t;
+    TLI_REQUIRE(found >= 0, TULLE_ERR_ARG, "transport \"%s\" is none of auto shared_memory mpi cuda_ipc cuda_staged",
+                name);
+    *transport_out = (tulle_transport_t)found;
+done:
+    return st;
 }

@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <tulle/exchange.h>
+
 #include "src/comm.h"
 
 /** One end of a message. */
@@ -43,6 +45,7 @@ typedef struct tli_wires {
 
 typedef struct tli_transport {
     const char *name;
+    tulle_transport_t id;
     int reads_remotely; /* the receiver reads out of the sender's shared memory: areas must come from alloc */
     /** Whether messages to a peer can go this way. Pure. */
     int (*reaches)(const tulle_comm_t *comm, int peer);
@@ -73,8 +76,8 @@ extern const int tli_num_transports;
 /** The table, in order of preference. */
 extern const tli_transport_t *const tli_transports[];
 
-/** First transport that reaches a peer. */
-int tli_transport_for(const tulle_comm_t *comm, int peer);
+/** First transport that reaches a peer and is the chosen one, if one was; tli_num_transports: none. */
+int tli_transport_for(const tulle_comm_t *comm, tulle_transport_t choice, int peer);
 
 extern const tli_transport_t tli_transport_shared_memory;
 extern const tli_transport_t tli_transport_mpi;

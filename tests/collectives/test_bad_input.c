@@ -260,7 +260,7 @@ static void test_exchange_bad_argument_fails_all(void **state)
     tulle_plan_destroy(&plan);
 }
 
-static const char *const disagreements[] = {"64 * num_fields", "8 * op", "direction", "width of field 1",
+static const char *const disagreements[] = {"512 * num_fields", "8 * op", "direction", "width of field 1",
                                             "datatype of field 0"};
 
 static void test_exchange_ranks_disagree_is_mismatch(void **state)

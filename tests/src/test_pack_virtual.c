@@ -229,6 +229,21 @@ static void test_copy_shape_widest_access_that_alignment_allows(void **state)
     assert_int_equal(shape_of(4096, 4096, 32).unit_bytes, 16);
 }
 
+/* Rows that begin within a line of memory are read line by line; others need no care, and get no more pieces. */
+static void test_copy_shape_wide_rows_are_read_by_lines(void **state)
+{
+    for (int64_t units = 1; units <= 600; units++) {
+        tli_shape_t aligned = shape_of(4096, 1 << 20, 16 * units), anywhere = shape_of(4096 + 16, 1 << 20, 16 * units);
+        int64_t piece = TLI_DEPTH * TLI_WARP_THREADS, most_skipped = TLI_LINE_BYTES / 16 - 1;
+        assert_int_equal(aligned.line_bytes, 0);
+        assert_int_equal(anywhere.line_bytes, units > TLI_WARP_THREADS ? TLI_LINE_BYTES : 0);
+        if (units > TLI_WARP_THREADS) {
+            assert_true(anywhere.num_pieces * piece >= units + most_skipped);
+            assert_true(anywhere.num_pieces <= aligned.num_pieces + 1);
+        }
+    }
+}
+
 static void test_copy_shape_lanes_and_pieces_cover_a_row(void **state)
 {
     for (int64_t units = 1; units < 1000; units++) {
@@ -276,6 +291,7 @@ int main(void)
         cmocka_unit_test(test_push_threads_match_host),
         cmocka_unit_test(test_reduce_threads_every_datatype_op_and_shape_match_host),
         cmocka_unit_test(test_copy_shape_widest_access_that_alignment_allows),
+        cmocka_unit_test(test_copy_shape_wide_rows_are_read_by_lines),
         cmocka_unit_test(test_copy_shape_lanes_and_pieces_cover_a_row),
         cmocka_unit_test(test_blocks_follow_the_work_up_to_a_limit),
         cmocka_unit_test(test_row_of_task_beyond_32_bits),

@@ -237,38 +237,9 @@ static void test_hash_and_equal_see_links_and_not_names(void **state)
     tulle_topology_destroy(&b);
 }
 
-/* What six ranks found out, and the text of the tree they make of it. */
-typedef struct finding {
-    int node_domain[12];
-    const char *text;
-} finding_t;
-
-static void test_from_discovery_made_up_machines(void **state)
-{
-    static const finding_t findings[] = {
-        {{0, 0, 0, 0, 0, 0, -1, -1, -1, -1, -1, -1}, "6"},
-        {{0, 0, 0, 3, 3, 3, -1, -1, -1, -1, -1, -1}, "2x3"},
-        {{0, 1, 0, 1, 0, 1, -1, -1, -1, -1, -1, -1}, "2x3:cyclic"},
-        /* The same domain number on different nodes is not the same domain. */
-        {{0, 0, 0, 3, 3, 3, 0, 0, 1, 0, 0, 1}, "2x(2,1)"},
-        {{0, 0, 0, 3, 3, 3, 0, 0, 1, 5, 5, 5}, "(2,1),3"},
-        /* One rank bound to nothing: nobody has a domain. */
-        {{0, 0, 0, 3, 3, 3, 0, 0, 1, 0, -1, 1}, "2x3"},
-        /* No node has two domains. */
-        {{0, 0, 0, 3, 3, 3, 0, 0, 0, 1, 1, 1}, "2x3"},
-        {{0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 0, 1}, "1x2x3:custom"},
-    };
-    for (size_t i = 0; i < sizeof findings / sizeof *findings; i++) {
-        tulle_topology_t *topology = NULL;
-        assert_int_equal(tli_topology_from_discovery(6, findings[i].node_domain, &topology), TULLE_OK);
-        assert_string_equal(tulle_topology_text(topology), findings[i].text);
-        tulle_topology_destroy(&topology);
-    }
-}
-
 static void test_build_failing_allocation_leaks_nothing(void **state)
 {
-    static const int node_domain[12] = {0, 0, 0, 3, 3, 3, 0, 0, 0, 1, 1, 1};
+    static const int group_of[12] = {0, 0, 0, 3, 3, 3, 0, 0, 1, 1, 1, 1};
     int64_t live = tli_alloc_live();
     int64_t k = 0;
     tulle_status_t st = TULLE_ERR_NOMEM;
@@ -276,7 +247,7 @@ static void test_build_failing_allocation_leaks_nothing(void **state)
         tulle_topology_t *topology = NULL;
         tulle_topology_t *copy = NULL;
         tli_alloc_fail_at(++k);
-        st = tli_topology_from_discovery(6, node_domain, &topology);
+        st = tli_topology_from_groups(6, 2, group_of, NULL, &topology);
         if (st == TULLE_OK)
             st = tulle_topology_dup(topology, &copy);
         tli_alloc_fail_at(0);
@@ -300,7 +271,6 @@ int main(void)
         cmocka_unit_test(test_dup_is_equal_and_independent),
         cmocka_unit_test(test_hash_and_equal_see_tree_and_placement),
         cmocka_unit_test(test_hash_and_equal_see_links_and_not_names),
-        cmocka_unit_test(test_from_discovery_made_up_machines),
         cmocka_unit_test(test_build_failing_allocation_leaks_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

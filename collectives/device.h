@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Exchanges on GPUs. What the host's executor decides at every arrival is laid out here once, as a program for a
+ * stream:
+ *
+ *     stage 0: flags, kernels    what waits for no message
+ *     stage 1: flags, kernels    what waits for messages of stage 0
+ *     ...
+ *     end:     flags
+ *
+ * Flags between kernels say "your rows are there" to receivers and wait for the same from senders. Senders also wait,
+ * before they first store to a peer, for its word that it has started: then its slots are free. Each wait sets its flag
+ * back, so that every round, and every replay of a captured one, finds all flags as the first did.
+ *
+ * No rank waits in a circle: what is waited for in a stage was written in an earlier one, or before all. */
+#ifndef TLI_DEVICE_EXCHANGE_H
+#define TLI_DEVICE_EXCHANGE_H
+
+#include "collectives/exchange.h"
+#include "src/device/pack_device.h"
+#include "src/device/stream.h"
+#include "src/transport/gpu_memory.h"
+
+/** A kernel: rows copied for several tasks, fields and peers at a time, or one reduction. */
+typedef struct tli_launch {
+    int is_reduction;
+    tli_push_args_t push;
+    tli_reduce_args_t reduction;
+    int64_t areas_alignment;
+} tli_launch_t;
+
+typedef struct tli_stage {
+    int64_t first_task, num_tasks;
+    int64_t first_flag, num_flags; /* before the launches */
+    int64_t first_launch, num_launches;
+} tli_stage_t;
+
+/** When tasks run and messages arrive, and the flags that say so. Addresses are in this process. */
+typedef struct tli_wiring {
+    int64_t num_stages;
+    int64_t *stage_of_task;  /* [num_tasks] */
+    int64_t *arrival;        /* [num_receives] stage that begins with it */
+    int64_t *departure;      /* [num_sends] stage that ends with it */
+    uint32_t **arrived;      /* [num_receives] flag here that says that the rows are there; wires may share one */
+    uint32_t **tell_ready;   /* [num_receives] flag at the sender that says that this rank has started; likewise */
+    uint32_t **tell_arrived; /* [num_sends] flag at the receiver */
+    uint32_t **ready;        /* [num_sends] flag here */
+} tli_wiring_t;
+
+/** The program of one rank. Lists that kernels read are in an image: written on the host, copied to the device. */
+typedef struct tli_program {
+    int64_t num_stages;  /* [count] the end not counted */
+    tli_stage_t *stages; /* [num_stages + 1] */
+    int64_t num_flags;
+    tli_flag_step_t *flags;
+    int64_t num_launches;
+    tli_launch_t *launches;
+    int64_t *tasks;              /* [num_tasks] by stage */
+    tli_operation_t *operations; /* as those of the steps, with lists on the device */
+    unsigned char *image;        /* pinned host memory: segments, areas of every field, then lists */
+    unsigned char *device_image;
+    tli_rows_t *areas_image; /* [num_fields][num_areas] in the image */
+    const tli_rows_t *areas; /* the same on the device */
+    int64_t image_bytes;
+    int64_t bound_bytes; /* of the front: what changes with the caller's buffers */
+    tli_arena_t arena;
+} tli_program_t;
+
+/** Device side of an exchange. */
+typedef struct tli_device_exchange {
+    int device;
+    tli_gpu_peers_t peers;
+    tli_gpu_memory_t memory;
+    tli_wiring_t wiring;
+    tli_program_t program;
+    void *stream;      /* ours: the program runs on it */
+    void *began;       /* event on the caller's stream at start */
+    void *done;        /* event on ours at the end of a round */
+    void *uploaded;    /* event: the image may be written again */
+    void *stream_used; /* the caller's, of the round */
+    int must_upload;   /* the buffers changed */
+} tli_device_exchange_t;
+
+/* --- collectives/device_space.c ---------------------------------------------------------------------------------- */
+
+/** Which spaces this rank's rows are in: bit set of 1 << tulle_space_t; empty buffers count for nothing. */
+tulle_status_t tli_spaces_of(const tulle_plan_t *plan, const tulle_field_t *fields, int num_fields, int *spaces_out);
+/** Those of all ranks. @collective, in builds that know more than one space */
+tulle_status_t tli_spaces_join(const tulle_comm_t *comm, int *spaces);
+/** Whether such an exchange runs on the GPUs. */
+int tli_is_device_exchange(int spaces);
+/** Rows that the GPU cannot reach are refused; the device that this rank's rows are on is found. */
+tulle_status_t tli_device_check_fields(const tulle_plan_t *plan, const tulle_field_t *fields, int num_fields,
+                                       int *device_out);
+
+/* --- collectives/device_wiring.c --------------------------------------------------------------------------------- */
+
+/** Stages of tasks and wires, by asking neighbours until nothing changes. @collective */
+tulle_status_t tli_wiring_find_stages(const tulle_exchange_t *x, int first_tag, tli_arena_t *arena,
+                                      tli_wiring_t *wiring);
+/** Bytes of flags at the front of each region of this rank. */
+void tli_wiring_count_flags(const tulle_exchange_t *x, const tli_wiring_t *wiring, int64_t bytes_out[TLI_NUM_REGIONS]);
+/** Place areas of peers and flags, now that all regions are there. @collective */
+tulle_status_t tli_wiring_connect(tulle_exchange_t *x, int first_tag, const int64_t *offset_of_area,
+                                  tli_wiring_t *wiring);
+
+/* --- collectives/device_program.c -------------------------------------------------------------------------------- */
+
+/** Lay out the program; memory of the image included. */
+tulle_status_t tli_program_build(const tulle_exchange_t *x, const tli_wiring_t *wiring, tli_program_t *program);
+/** Write what depends on the caller's buffers: segments, areas, launches. */
+void tli_program_bind(const tulle_exchange_t *x, tli_program_t *program);
+void tli_program_free(tli_program_t *program);
+
+/* --- collectives/device_bind.c, device_execute.c ------------------------------------------------------------------ */
+
+/** @collective all ranks of the exchange; x has its fields */
+tulle_status_t tli_device_bind(tulle_exchange_t *x);
+/** NULL-safe in x->device. @collective as binding was */
+void tli_device_unbind(tulle_exchange_t *x);
+/** The caller's buffers are others now: the host waits until the last ones were read. */
+void tli_device_rebind(tulle_exchange_t *x);
+
+tulle_status_t tli_device_start(tulle_exchange_t *x, void *stream);
+tulle_status_t tli_device_test(tulle_exchange_t *x);
+tulle_status_t tli_device_wait(tulle_exchange_t *x);
+
+#endif

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * How an exchange moves its rows: counted, and in words. */
+#include <string.h>
+
+#include "collectives/device.h"
+#include "src/agree.h"
+#include "src/options.h"
+
+static tulle_transport_t transport_of(const tli_end_t *end)
+{
+    switch (end->way) {
+    case TLI_WAY_STORED:
+        return TULLE_TRANSPORT_CUDA_IPC;
+    case TLI_WAY_STAGED:
+        return TULLE_TRANSPORT_CUDA_STAGED;
+    case TLI_WAY_SENT:
+    case TLI_WAY_READ:
+        break;
+    }
+    return tli_transports[end->transport]->id;
+}
+
+static int receives_in_place(const tulle_exchange_t *x)
+{
+    int is_in_place = 0;
+    for (int64_t w = 0; w < x->steps.num_receives; w++)
+        is_in_place |= x->steps.receive_ends[w].area == TLI_AREA_GHOST;
+    return is_in_place;
+}
+
+static void count(const tulle_exchange_t *x, tulle_exchange_stats_t *stats)
+{
+    int64_t row_bytes = 0;
+    for (int f = 0; f < x->num_fields; f++)
+        row_bytes += tli_field_row_bytes(&x->fields[f]);
+    for (int64_t w = 0; w < x->steps.num_receives; w++) {
+        const tli_end_t *end = &x->steps.receive_ends[w];
+        tulle_transport_stats_t *transport = &stats->transports[transport_of(end)];
+        transport->messages++;
+        transport->rows += end->num_rows;
+        transport->bytes += end->num_rows * row_bytes;
+    }
+    stats->on_device = x->device != NULL;
+    stats->num_stages = x->device != NULL ? (int32_t)x->device->program.num_stages : 0;
+    stats->in_place = receives_in_place(x);
+}
+
+tulle_status_t tulle_exchange_get_stats(const tulle_exchange_t *x, tulle_exchange_stats_t *stats)
+{
+    tulle_status_t st = TULLE_OK;
+    tulle_exchange_stats_t found = {.struct_size = sizeof found};
+    TLI_REQUIRE(x != NULL, TULLE_ERR_ARG, "the exchange is NULL: was it created, or already destroyed?");
+    MPI_Comm mpi = x->plan->comm->mpi;
+    if (stats == NULL || stats->struct_size != sizeof *stats)
+        st = tli_fail(TULLE_ERR_ARG, 0, TLI_WHERE, "stats is NULL or stats->struct_size is not set to %zu",
+                      sizeof *stats);
+    TLI_TRY(tli_agree(mpi, st));
+    count(x, &found);
+    TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, found.transports, 3 * TULLE_NUM_TRANSPORTS, MPI_INT64_T, MPI_SUM, mpi));
+    TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, &found.in_place, 1, MPI_INT32_T, MPI_SUM, mpi));
+    TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, &found.num_stages, 1, MPI_INT32_T, MPI_MAX, mpi));
+    *stats = found;
+done:
+    return st;
+}
+
+/* --- in words ---------------------------------------------------------------------------------------------------- */
+
+static const char *describe(const tulle_exchange_t *x, tulle_transport_t transport)
+{
+    switch (transport) {
+    case TULLE_TRANSPORT_SHARED_MEMORY:
+        return "read out of the sender's shared memory";
+    case TULLE_TRANSPORT_MPI:
+        return "messages of MPI";
+    case TULLE_TRANSPORT_CUDA_IPC:
+        return "stored by the sender's GPU into the memory of the receiver's";
+    case TULLE_TRANSPORT_CUDA_STAGED:
+        return x->transport == TULLE_TRANSPORT_CUDA_STAGED
+                   ? "stored into pinned host memory, as asked"
+                   : "stored into pinned host memory: these GPUs do not reach each other";
+    case TULLE_TRANSPORT_AUTO:
+        break;
+    }
+    return "";
+}
+
+static tulle_status_t print(const tulle_exchange_t *x, const tulle_exchange_stats_t *stats, FILE *out)
+{
+    tulle_status_t st = TULLE_OK;
+    TLI_REQUIRE(out != NULL, TULLE_ERR_ARG, "out is NULL on rank 0");
+    fprintf(out, "exchange: %s of %d field%s by %s", x->direction == TULLE_GATHER ? "gather" : "scatter", x->num_fields,
+            x->num_fields == 1 ? "" : "s", stats->on_device ? "GPUs" : "the host");
+    if (stats->on_device)
+        fprintf(out, " in %d stages", (int)stats->num_stages);
+    fprintf(out, "; %d of %d ranks receive in place\n\n  %-14s %10s %12s %12s\n", (int)stats->in_place,
+            x->plan->comm->size, "transport", "messages", "rows", "MB");
+    for (int t = 0; t < TULLE_NUM_TRANSPORTS; t++) {
+        const tulle_transport_stats_t *transport = &stats->transports[t];
+        if (transport->messages > 0)
+            fprintf(out, "  %-14s %10lld %12lld %12.3f  %s\n", tulle_transport_name((tulle_transport_t)t),
+                    (long long)transport->messages, (long long)transport->rows, (double)transport->bytes / 1e6,
+                    describe(x, (tulle_transport_t)t));
+    }
+    TLI_REQUIRE(fflush(out) == 0 && !ferror(out), TULLE_ERR_FILE, "the stream refused the table");
+done:
+    return st;
+}
+
+tulle_status_t tulle_exchange_explain(const tulle_exchange_t *x, FILE *out)
+{
+    tulle_status_t st = TULLE_OK;
+    tulle_exchange_stats_t stats = {.struct_size = sizeof stats};
+    TLI_TRY(tulle_exchange_get_stats(x, &stats));
+    if (x->plan->comm->rank == 0)
+        st = print(x, &stats, out);
+    st = tli_agree(x->plan->comm->mpi, st);
+done:
+    return st;
+}
