@@ -25,8 +25,8 @@ static tulle_status_t read_options(const tulle_plan_options_t *given, tulle_plan
 {
     tulle_status_t st = TULLE_OK;
     TLI_TRY(tli_options_take(given, options, sizeof *options, sizeof *options, "TULLE_PLAN_OPTIONS_INIT"));
-    TLI_REQUIRE(options->strategy >= TULLE_STRATEGY_AUTO && options->strategy <= TULLE_STRATEGY_AGGREGATED,
-                TULLE_ERR_ARG, "strategy %d is none of auto direct rail balanced aggregated", (int)options->strategy);
+    TLI_REQUIRE(options->strategy >= TULLE_STRATEGY_AUTO && options->strategy <= TULLE_STRATEGY_STRIPED,
+                TULLE_ERR_ARG, "strategy %d is none of auto direct rail balanced aggregated striped", (int)options->strategy);
     TLI_REQUIRE(options->ghost_order == TULLE_GHOST_ORDER_CALLER || options->ghost_order == TULLE_GHOST_ORDER_PLAN,
                 TULLE_ERR_ARG, "ghost order %d is neither caller (0) nor plan (1)", (int)options->ghost_order);
     TLI_REQUIRE(options->row_bytes >= 0 && options->row_bytes < ((int64_t)1 << 40), TULLE_ERR_ARG,

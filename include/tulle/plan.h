@@ -20,12 +20,14 @@ typedef struct tulle_plan tulle_plan_t;
     X(DIRECT, 1, "direct")                                                                                             \
     X(RAIL, 2, "rail")                                                                                                 \
     X(BALANCED, 3, "balanced")                                                                                         \
-    X(AGGREGATED, 4, "aggregated")
+    X(AGGREGATED, 4, "aggregated")                                                                                     \
+    X(STRIPED, 5, "striped")
 
 /**
  * AUTO decides per pair of nodes by the cost model. DIRECT: each rank pair moves what it needs. RAIL: each row enters a
  * node once, on the rank with the owner's local index. BALANCED: once, on ports chosen so that the busiest receives
- * least. AGGREGATED: once, in one message per pair of nodes, collected inside the source node first.
+ * least. AGGREGATED: once, in one message per pair of nodes, collected inside the source node first. STRIPED: balanced,
+ * and sent by the rank of the source node that has the port's local index, so that one owner's rows leave by all links.
  */
 typedef enum tulle_strategy {
 #define TULLE_STRATEGY_ENUM(name, value, text) TULLE_STRATEGY_##name = value,
@@ -138,6 +140,7 @@ typedef struct tulle_plan_stats {
     double predicted_plan_ns;    /**< [ns] */
     double break_even_exchanges; /**< [count] predicted, against direct; -1 = never */
     tulle_level_stats_t levels[TULLE_TOPOLOGY_MAX_LEVELS]; /**< outermost first */
+    int32_t striped_pairs; /**< [count] ordered node pairs spread over ranks on the sending side */
 } tulle_plan_stats_t;
 
 /**
