@@ -1,20 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The probe. What it times are direct exchanges of the library itself, made through its public interface: so packing,
  * transports and waiting are in the figures just as they are in the times that the cost model is to predict. */
-#include <stdlib.h>
-#include <string.h>
-
-#include <tulle/exchange.h>
-
+#include "topology/probe.h"
 #include "src/agree.h"
 #include "src/comm.h"
 #include "src/options.h"
-#include "topology/probe.h"
+#include "topology/stopwatch.h"
 
 #define DEFAULT_TIME_MS 1000
 #define MOST_PARTNERS   8
-#define MOST_ROUNDS     32
-#define LEAST_ROUNDS    2
 
 /* [bytes] Large enough to outlast the latency, small enough for slow networks. */
 #define SMALL_MESSAGE   ((int64_t)8)
@@ -25,18 +19,11 @@
 /* Exchanges over one level. */
 typedef enum kind { FEW, MANY, LONE, ALL, FAR, NUM_KINDS } kind_t;
 
-typedef struct trial {
-    tulle_exchange_t *exchange; /* NULL: nothing crosses the level */
-    double ns[MOST_ROUNDS];     /* of the slowest rank */
-} trial_t;
-
 typedef struct probe {
     tulle_comm_t *comm;
     const tulle_topology_t *topology;
-    int64_t time_ms;
-    int num_rounds;
     int num_many[TULLE_TOPOLOGY_MAX_LEVELS];
-    trial_t trials[TULLE_TOPOLOGY_MAX_LEVELS][NUM_KINDS];
+    tli_lap_t laps[TULLE_TOPOLOGY_MAX_LEVELS][NUM_KINDS]; /* without an exchange where nothing crosses the level */
     tli_arena_t arena;
 } probe_t;
 
@@ -87,7 +74,7 @@ done:
     return st;
 }
 
-static tulle_status_t make_trial(probe_t *p, const tulle_plan_t *plan, int64_t row_bytes, trial_t *trial)
+static tulle_status_t make_lap(probe_t *p, const tulle_plan_t *plan, int64_t row_bytes, tli_lap_t *lap)
 {
     tulle_status_t st = TULLE_OK;
     tulle_field_t field = {NULL, NULL, TULLE_BYTE, row_bytes, 0, 0};
@@ -95,7 +82,7 @@ static tulle_status_t make_trial(probe_t *p, const tulle_plan_t *plan, int64_t r
     if (st == TULLE_OK)
         st = tli_arena_alloc(&p->arena, tulle_plan_num_needed(plan), (size_t)row_bytes, &field.ghost);
     TLI_TRY(tli_agree(p->comm->mpi, st));
-    TLI_TRY(tulle_exchange_create(plan, TULLE_GATHER, &field, 1, NULL, &trial->exchange));
+    TLI_TRY(tulle_exchange_create(plan, TULLE_GATHER, &field, 1, NULL, &lap->exchange));
 done:
     return st;
 }
@@ -111,10 +98,10 @@ static tulle_status_t make_level(probe_t *p, int level)
     TLI_TRY(make_plan(p, level, FEW, &few));
     TLI_TRY(make_plan(p, level, MANY, &many));
     TLI_TRY(make_plan(p, level, LONE, &lone));
-    TLI_TRY(make_trial(p, few, SMALL_MESSAGE, &p->trials[level][FEW]));
-    TLI_TRY(make_trial(p, many, SMALL_MESSAGE, &p->trials[level][MANY]));
-    TLI_TRY(make_trial(p, lone, large, &p->trials[level][LONE]));
-    TLI_TRY(make_trial(p, few, large, &p->trials[level][ALL]));
+    TLI_TRY(make_lap(p, few, SMALL_MESSAGE, &p->laps[level][FEW]));
+    TLI_TRY(make_lap(p, many, SMALL_MESSAGE, &p->laps[level][MANY]));
+    TLI_TRY(make_lap(p, lone, large, &p->laps[level][LONE]));
+    TLI_TRY(make_lap(p, few, large, &p->laps[level][ALL]));
 done:
     tulle_plan_destroy(&few);
     tulle_plan_destroy(&many);
@@ -131,105 +118,29 @@ static tulle_status_t make_far(probe_t *p)
     if (p->num_many[0] == 0 || p->num_many[innermost] == 0)
         goto done;
     TLI_TRY(make_plan(p, innermost, FAR, &far));
-    TLI_TRY(make_trial(p, far, SMALL_MESSAGE, &p->trials[innermost][FAR]));
+    TLI_TRY(make_lap(p, far, SMALL_MESSAGE, &p->laps[innermost][FAR]));
 done:
     tulle_plan_destroy(&far);
     return st;
 }
 
-static tulle_status_t time_trial(probe_t *p, trial_t *trial, int round)
-{
-    tulle_status_t st = TULLE_OK;
-    if (trial->exchange == NULL)
-        goto done;
-    TLI_MPI(MPI_Barrier(p->comm->mpi));
-    double began = MPI_Wtime();
-    TLI_TRY(tulle_exchange_start(trial->exchange, NULL));
-    TLI_TRY(tulle_exchange_wait(trial->exchange));
-    trial->ns[round] = (MPI_Wtime() - began) * 1e9;
-done:
-    return st;
-}
-
-/* A rank on which something failed goes on to the end: others may wait for it in the next barrier. */
-static tulle_status_t run_round(probe_t *p, int round)
-{
-    tulle_status_t first = TULLE_OK;
-    for (int level = 0; level < p->topology->num_levels; level++) {
-        for (int kind = 0; kind < NUM_KINDS; kind++) {
-            tulle_status_t st = time_trial(p, &p->trials[level][kind], round);
-            first = first == TULLE_OK ? st : first;
-        }
-    }
-    return tli_agree(p->comm->mpi, first);
-}
-
-/* Rounds go through all trials in turn, so that a busy moment of the machine does not fall on one of them alone. Round
- * 0 warms up: its times are overwritten. Rank 0's clock is everybody's. */
-static tulle_status_t run_rounds(probe_t *p)
-{
-    tulle_status_t st = TULLE_OK;
-    double began = MPI_Wtime();
-    int goes_on = 1;
-    TLI_TRY(run_round(p, 0));
-    while (goes_on) {
-        TLI_TRY(run_round(p, p->num_rounds++));
-        goes_on = p->num_rounds < LEAST_ROUNDS ||
-                  (p->num_rounds < MOST_ROUNDS && (MPI_Wtime() - began) * 1e3 < (double)p->time_ms);
-        TLI_MPI(MPI_Bcast(&goes_on, 1, MPI_INT, 0, p->comm->mpi));
-    }
-done:
-    return st;
-}
-
-static int compare_doubles(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *values, int num)
-{
-    qsort(values, (size_t)num, sizeof *values, compare_doubles);
-    return (values[(num - 1) / 2] + values[num / 2]) / 2;
-}
-
-/* All times at once, of the slowest rank each: what is concluded from them is the same everywhere. */
-static tulle_status_t agree_on_times(probe_t *p)
-{
-    tulle_status_t st = TULLE_OK;
-    for (int level = 0; level < p->topology->num_levels; level++)
-        for (int kind = 0; kind < NUM_KINDS; kind++)
-            TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, p->trials[level][kind].ns, p->num_rounds, MPI_DOUBLE, MPI_MAX,
-                                  p->comm->mpi));
-done:
-    return st;
-}
-
 /* A hop that waits for another costs less than an exchange of its own, on all inner levels alike. */
-static double hop_ns(probe_t *p, int level)
+static double hop_ns(const probe_t *p, int level)
 {
-    int innermost = p->topology->num_levels - 1;
-    trial_t *far = &p->trials[innermost][FAR];
-    if (level == 0 || far->exchange == NULL)
+    const tli_lap_t *innermost = p->laps[p->topology->num_levels - 1];
+    if (level == 0 || innermost[FAR].exchange == NULL)
         return 0;
-    double few_ns = median(p->trials[0][FEW].ns, p->num_rounds);
-    double innermost_ns = median(p->trials[innermost][FEW].ns, p->num_rounds);
-    return tli_probe_excess_ns(median(far->ns, p->num_rounds), few_ns) *
-           median(p->trials[level][FEW].ns, p->num_rounds) / innermost_ns;
+    double waited_ns = tli_probe_excess_ns(innermost[FAR].median_ns, p->laps[0][FEW].median_ns);
+    return waited_ns * p->laps[level][FEW].median_ns / innermost[FEW].median_ns;
 }
 
-static tulle_status_t conclude(probe_t *p, tulle_topology_t *topology)
+static tulle_status_t conclude(const probe_t *p, tulle_topology_t *topology)
 {
     tulle_status_t st = TULLE_OK;
     for (int level = 0; level < topology->num_levels; level++) {
-        trial_t *trials = p->trials[level];
-        tli_probe_times_t times = {median(trials[FEW].ns, p->num_rounds),
-                                   hop_ns(p, level),
-                                   median(trials[MANY].ns, p->num_rounds),
-                                   median(trials[LONE].ns, p->num_rounds),
-                                   median(trials[ALL].ns, p->num_rounds),
-                                   p->num_many[level],
+        const tli_lap_t *laps = p->laps[level];
+        tli_probe_times_t times = {laps[FEW].median_ns,    hop_ns(p, level),    laps[MANY].median_ns,
+                                   laps[LONE].median_ns,   laps[ALL].median_ns, p->num_many[level],
                                    large_message(topology)};
         tulle_link_t link = tli_probe_link(topology, level, &times, &topology->levels[level].link);
         TLI_TRY(tulle_topology_set_link(topology, level, &link));
@@ -256,7 +167,7 @@ static void release(probe_t *p)
 {
     for (int level = 0; level < TULLE_TOPOLOGY_MAX_LEVELS; level++)
         for (int kind = 0; kind < NUM_KINDS; kind++)
-            tulle_exchange_destroy(&p->trials[level][kind].exchange);
+            tulle_exchange_destroy(&p->laps[level][kind].exchange);
     tli_arena_release(&p->arena);
     tli_free(p);
 }
@@ -276,12 +187,14 @@ tulle_status_t tulle_comm_probe(tulle_comm_t *comm, const tulle_probe_options_t 
     if (st == TULLE_OK)
         st = tulle_topology_dup(comm->topology, &topology);
     TLI_TRY(tli_agree_on(comm->mpi, st, time_ms, "the probe's time_ms"));
-    *p = (probe_t){.comm = comm, .topology = comm->topology, .time_ms = time_ms};
+    *p = (probe_t){
+        .comm = comm,
+        .topology = comm->topology,
+    };
     for (int level = 0; level < topology->num_levels; level++)
         TLI_TRY(make_level(p, level));
     TLI_TRY(make_far(p));
-    TLI_TRY(run_rounds(p));
-    TLI_TRY(agree_on_times(p));
+    TLI_TRY(tli_time_exchanges(comm->mpi, (double)time_ms, TULLE_TOPOLOGY_MAX_LEVELS * NUM_KINDS, &p->laps[0][0]));
     TLI_TRY(conclude(p, topology));
     *topology_out = topology;
     topology = NULL;

@@ -186,7 +186,8 @@ static void check_plan(const tulle_plan_stats_t *stats, const counts_t *c)
     }
     /* Each row that a rank receives is one that it needs or passes on. */
     assert_int_equal(staged, stats->num_needed + stats->staging_rows);
-    assert_int_equal(stats->routed_pairs + stats->aggregated_pairs + stats->direct_pairs, c->node_pairs);
+    assert_int_equal(stats->routed_pairs + stats->aggregated_pairs + stats->direct_pairs + stats->striped_pairs,
+                     c->node_pairs);
     if (stats->strategy == TULLE_STRATEGY_AGGREGATED)
         assert_int_equal(stats->levels[0].plan_messages, c->node_pairs);
     if (stats->strategy == TULLE_STRATEGY_DIRECT)
