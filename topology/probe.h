@@ -10,7 +10,7 @@
  * numbers give different ranks, side by side ones first in different groups; where groups are of equal size, every rank
  * is chosen as often as it chooses.
  * @param[in] number >= 0
- * @return rank; -1 when there are no more
+ * @return rank; -1 when there are no more, or no more in the smallest of these groups
  * @cost O(groups side by side)
  */
 int tli_probe_partner(const tulle_topology_t *topology, int level, int rank, int number);

@@ -67,9 +67,12 @@ int tli_probe_far_owner(const tulle_topology_t *topology, int rank)
 int tli_probe_num_partners(const tulle_topology_t *topology, int level, int limit)
 {
     int most = 0;
-    for (int rank = 0; rank < topology->num_ranks; rank++)
-        while (most < limit && tli_probe_partner(topology, level, rank, most) >= 0)
-            most++;
+    for (int rank = 0; rank < topology->num_ranks && most < limit; rank++) {
+        int num = 0;
+        while (num < limit && tli_probe_partner(topology, level, rank, num) >= 0)
+            num++;
+        most = num > most ? num : most;
+    }
     return most;
 }
 

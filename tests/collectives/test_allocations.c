@@ -227,7 +227,7 @@ static void test_pattern_create_failing_allocation_fails_all(void **state)
 static void test_plan_create_failing_allocation_fails_all(void **state)
 {
     world_t w = open_world(deep_topology(), 0);
-    for (int strategy = TULLE_STRATEGY_AUTO; strategy <= TULLE_STRATEGY_AGGREGATED; strategy++) {
+    for (int strategy = TULLE_STRATEGY_AUTO; strategy <= TULLE_STRATEGY_STRIPED; strategy++) {
         w.strategy = (tulle_strategy_t)strategy;
         check_job(&w, make_plan);
     }

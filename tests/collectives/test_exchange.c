@@ -11,7 +11,7 @@
 static void check_every_plan(tulle_comm_t *comm, uint64_t stream)
 {
     spt_pattern_t pattern = spt_pattern_random(stream);
-    for (int strategy = TULLE_STRATEGY_AUTO; strategy <= TULLE_STRATEGY_AGGREGATED; strategy++) {
+    for (int strategy = TULLE_STRATEGY_AUTO; strategy <= TULLE_STRATEGY_STRIPED; strategy++) {
         for (int order = TULLE_GHOST_ORDER_CALLER; order <= TULLE_GHOST_ORDER_PLAN; order++) {
             tulle_plan_t *plan = spt_plan_make(comm, &pattern, (tulle_strategy_t)strategy, (tulle_ghost_order_t)order);
             spt_assert_plan_works(plan, &pattern, stream * 16 + (uint64_t)(strategy * 2 + order), 2);
@@ -59,7 +59,7 @@ static void test_exchange_every_type_and_op_matches_naive_exchange(void **state)
     spt_random_t mine = spt_random_mine(7);
     spt_pattern_t pattern = spt_pattern_random(7);
     for (int i = 0; i < SPT_NUM_DATATYPES; i++) {
-        tulle_plan_t *plan = spt_plan_make(comm, &pattern, (tulle_strategy_t)(i % 5), (tulle_ghost_order_t)(i / 5 % 2));
+        tulle_plan_t *plan = spt_plan_make(comm, &pattern, (tulle_strategy_t)(i % 6), (tulle_ghost_order_t)(i / 6 % 2));
         check_type(plan, &pattern, spt_datatypes[i], TULLE_GATHER, TULLE_OP_SUM, &mine);
         for (int op = TULLE_OP_SUM; op <= TULLE_OP_REPLACE; op++)
             if (spt_knows(spt_datatypes[i], (tulle_op_t)op))
@@ -73,7 +73,7 @@ static void test_exchange_nothing_owned_or_needed_completes(void **state)
 {
     tulle_comm_t *comm = spt_comm(some_topology(), 0);
     spt_pattern_t nothing = {0};
-    for (int strategy = TULLE_STRATEGY_AUTO; strategy <= TULLE_STRATEGY_AGGREGATED; strategy++) {
+    for (int strategy = TULLE_STRATEGY_AUTO; strategy <= TULLE_STRATEGY_STRIPED; strategy++) {
         tulle_plan_t *plan = spt_plan_make(comm, &nothing, (tulle_strategy_t)strategy, TULLE_GHOST_ORDER_CALLER);
         tulle_field_t field = {NULL, NULL, TULLE_F32, 4, 0, 0};
         tulle_exchange_t *exchange = NULL;
@@ -176,7 +176,7 @@ static void test_scatter_rough_values_same_bits_every_time(void **state)
 {
     tulle_comm_t *comm = spt_comm(some_topology(), 0);
     spt_random_t mine = spt_random_mine(21);
-    for (int strategy = TULLE_STRATEGY_AUTO; strategy <= TULLE_STRATEGY_AGGREGATED; strategy++) {
+    for (int strategy = TULLE_STRATEGY_AUTO; strategy <= TULLE_STRATEGY_STRIPED; strategy++) {
         spt_pattern_t pattern = spt_pattern_random(22 + (uint64_t)strategy);
         check_repeatable(comm, &pattern, (tulle_strategy_t)strategy, TULLE_OP_SUM, &mine);
         check_repeatable(comm, &pattern, (tulle_strategy_t)strategy, TULLE_OP_REPLACE, &mine);
@@ -228,7 +228,7 @@ static void check_at_once(tulle_comm_t *comm, int num_plans)
     tulle_exchange_t *exchanges[NUM_AT_ONCE] = {NULL};
     spt_trial_t trials[NUM_AT_ONCE];
     for (int i = 0; i < num_plans; i++)
-        plans[i] = spt_plan_make(comm, &pattern, (tulle_strategy_t)((i + 2) % 5), (tulle_ghost_order_t)(i % 2));
+        plans[i] = spt_plan_make(comm, &pattern, (tulle_strategy_t)((i + 2) % 6), (tulle_ghost_order_t)(i % 2));
     for (int i = 0; i < NUM_AT_ONCE; i++) {
         const tulle_plan_t *plan = plans[i % num_plans];
         trials[i] = spt_trial(plan, &pattern, i % 3 == 1 ? TULLE_SCATTER : TULLE_GATHER, TULLE_OP_SUM);
