@@ -12,6 +12,10 @@
 /* Passes over all pairs; each gains less than the one before. */
 #define MOST_PASSES 8
 
+/* A pair goes a way of its own only where the node gains this part of the mean pair's share of its time: less is within
+ * the model's error, and mixed ways have costs that it does not see. */
+#define LEAST_GAIN 0.1
+
 /* A mode with a choice of ports, in the order in which ties are decided. */
 typedef enum way { DIRECT, RAIL, BALANCED, STRIPED, AGGREGATED, NUM_WAYS } way_t;
 
@@ -225,7 +229,7 @@ static int improve_pair(const choice_t *c, int pair, total_t *total)
     way_t before = c->way[pair];
     const volume_t *old = volume_of(c, pair, before);
     int64_t others = old->busiest_rows < total->sum.busiest_rows ? total->sum.busiest_rows : busiest_of_others(c, pair);
-    double best_ns = total_ns(c, total);
+    double best_ns = (1 - LEAST_GAIN / c->route->num_pairs) * total_ns(c, total);
     total_t best = *total;
     for (int way = DIRECT; way < NUM_WAYS; way++) {
         const volume_t *volume = volume_of(c, pair, (way_t)way);

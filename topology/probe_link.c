@@ -95,9 +95,11 @@ tulle_link_t tli_probe_link(const tulle_topology_t *topology, int level, const t
         ranks_per_group * bytes / tli_probe_excess_ns(times->all_ns, times->few_ns) * NS_PER_SECOND;
     if (times->num_many > 1)
         link.overhead_ns = tli_probe_excess_ns(times->many_ns, times->few_ns) / (times->num_many - 1);
-    /* As many links as are seen to work side by side. */
+    /* As many links as are seen to work side by side; together they carry what the group sends. */
     if (level < topology->num_levels - 1)
-        link.num_links =
-            (int32_t)fmax(1.0, fmin(ranks_per_group, round(link.group_bytes_per_second / link.bytes_per_second)));
+        link.num_links = (int32_t)fmax(
+            1.0, fmin(round(ranks_per_group), round(link.group_bytes_per_second / link.bytes_per_second)));
+    double num_links = link.num_links > 0 ? link.num_links : ranks_per_group;
+    link.bytes_per_second = fmax(link.bytes_per_second, link.group_bytes_per_second / num_links);
     return link;
 }
