@@ -7,7 +7,7 @@
 #include "src/agree.h"
 #include "topology/stopwatch.h"
 
-/* [ms] Rounds end after this; the slowest networks take two rounds however long. */
+/* [ms] Rounds end after this; slow networks take three rounds however long. */
 #define TIME_MS 300
 
 /* A strategy that the model finds slower than the best by more than this is not tried: the model errs by less. */

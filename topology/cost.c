@@ -35,9 +35,8 @@ static double level_ns(const tulle_topology_t *topology, int level, int num_rank
     double further = fmax(0.0, messages / num_ranks - 1.0);
     double seconds = bytes / rate_of_level(topology, level, num_ranks, load->messages[level]);
     if (level == 0)
-        seconds = fmax(seconds, (double)load->busiest_bytes / link->bytes_per_second);
-    if (level == 0 && load->num_partners > 1)
-        seconds += bytes / messages / 2.0 / link->bytes_per_second;
+        seconds = fmax(seconds, (double)load->busiest_bytes / link->bytes_per_second) +
+                  bytes / messages / 2.0 / link->bytes_per_second;
     return link->latency_ns * load->hops[level] + overhead_ns * further + seconds * NS_PER_SECOND;
 }
 

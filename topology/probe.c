@@ -7,7 +7,7 @@
 #include "src/options.h"
 #include "topology/stopwatch.h"
 
-#define DEFAULT_TIME_MS 1000
+#define DEFAULT_TIME_MS 1200
 #define MOST_PARTNERS   8
 
 /* [bytes] Large enough to outlast the latency, small enough for slow networks. */
@@ -179,6 +179,7 @@ tulle_status_t tulle_comm_probe(tulle_comm_t *comm, const tulle_probe_options_t 
     probe_t *p = NULL;
     tulle_topology_t *topology = NULL;
     int64_t time_ms = 0;
+    double began = MPI_Wtime();
     TLI_REQUIRE(comm != NULL, TULLE_ERR_ARG, "the communicator is NULL: was it created, or already destroyed?");
     tli_fault_set_rank(comm->rank);
     st = read_options(options, topology_out, &time_ms);
@@ -194,7 +195,8 @@ tulle_status_t tulle_comm_probe(tulle_comm_t *comm, const tulle_probe_options_t 
     for (int level = 0; level < topology->num_levels; level++)
         TLI_TRY(make_level(p, level));
     TLI_TRY(make_far(p));
-    TLI_TRY(tli_time_exchanges(comm->mpi, (double)time_ms, TULLE_TOPOLOGY_MAX_LEVELS * NUM_KINDS, &p->laps[0][0]));
+    TLI_TRY(tli_time_exchanges(comm->mpi, (double)time_ms - (MPI_Wtime() - began) * 1e3,
+                               TULLE_TOPOLOGY_MAX_LEVELS * NUM_KINDS, &p->laps[0][0]));
     TLI_TRY(conclude(p, topology));
     *topology_out = topology;
     topology = NULL;

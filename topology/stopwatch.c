@@ -6,7 +6,7 @@
 
 #include "src/agree.h"
 
-#define LEAST_ROUNDS 2
+#define LEAST_ROUNDS 3
 
 static tulle_status_t time_one(MPI_Comm mpi, tli_lap_t *lap, int round)
 {

@@ -19,7 +19,7 @@ typedef struct tli_lap {
 } tli_lap_t;
 
 /**
- * Run all exchanges once to warm up, then in turn, at least twice each, until the time is over.
+ * Run all exchanges once to warm up, then in turn, at least three times each, until the time is over.
  * @collective all ranks, with exchanges in the same order
  * @param[in]     time_ms after which no new round begins, by rank 0's clock
  * @param[in,out] laps    [num_laps] the exchanges' results are left as they come

@@ -60,7 +60,7 @@ TULLE_API int tulle_comm_is_emulated(const tulle_comm_t *comm);
 /** Tunables of tulle_comm_probe(). Zero always means "library default". Append fields, never reorder. */
 typedef struct tulle_probe_options {
     size_t struct_size; /**< [bytes] set by the initializer */
-    int64_t time_ms;    /**< [ms] after which no new round begins; 0 = 1000; equal on every rank */
+    int64_t time_ms;    /**< [ms] after which no new round begins; 0 = 1200; equal on every rank */
 } tulle_probe_options_t;
 
 /* clang-format off */
@@ -82,8 +82,8 @@ typedef struct tulle_probe_options {
  * @retval TULLE_ERR_ARG a null pointer or a negative time; TULLE_ERR_MISMATCH ranks gave different times
  * @retval TULLE_ERR_NOMEM; TULLE_ERR_TRANSPORT; TULLE_ERR_TIMEOUT; TULLE_ERR_REMOTE another rank failed
  * @threads one thread per comm at a time
- * @cost the time asked for, and up to a fifth of a second per level for setting up; 2 MiB per node, or 16 KiB per rank
- *       when that is more, over each level in each round
+ * @cost the time asked for, but no less than setting up and four rounds; in each up to 2 MiB per node, or 16 KiB per
+ * rank when that is more, over each level
  */
 TULLE_API tulle_status_t tulle_comm_probe(tulle_comm_t *comm, const tulle_probe_options_t *options,
                                           tulle_topology_t **topology_out);
