@@ -27,7 +27,9 @@ enum option_key {
     KEY_DTYPE,
     KEY_GHOST_ORDER,
     KEY_TOPOLOGY,
+    KEY_PROBE,
     KEY_STRATEGY,
+    KEY_MEASURE,
     KEY_NO_SHARED_MEMORY,
     KEY_PLAIN_MEMORY,
     KEY_TIMEOUT_MS,
@@ -58,7 +60,10 @@ static const struct argp_option option_table[] = {
     {"ghost-order", KEY_GHOST_ORDER, "ORDER", 0, "of ghost rows: caller (ascending ids) or plan (default caller)", 2},
     {NULL, 0, NULL, 0, "Machine and plan:", 3},
     {"topology", KEY_TOPOLOGY, "TEXT", 0, "such as 2x4, 2x2x2 or 3,1,4, or a FILE.topo (default: discovered)", 3},
-    {"strategy", KEY_STRATEGY, "NAME", 0, "auto, direct, rail, balanced or aggregated (default auto)", 3},
+    {"probe", KEY_PROBE, "FILE.topo", OPTION_ARG_OPTIONAL,
+     "measure the links first, print them, plan with them; needs no input; --probe=FILE.topo keeps them", 3},
+    {"strategy", KEY_STRATEGY, "NAME", 0, "auto, direct, rail, balanced, aggregated or striped (default auto)", 3},
+    {"measure", KEY_MEASURE, NULL, 0, "time the best strategies and keep the fastest", 3},
     {"no-shared-memory", KEY_NO_SHARED_MEMORY, NULL, 0, "use MPI messages inside a node too", 3},
     {"plain-memory", KEY_PLAIN_MEMORY, NULL, 0, "rows not from tulle_alloc, so that ranks cannot read them in place",
      3},
@@ -277,6 +282,13 @@ static tulle_status_t parse_option(int key, char *text, perf_options_t *options)
     case KEY_TOPOLOGY:
         options->topology = text;
         return TULLE_OK;
+    case KEY_PROBE:
+        options->is_probing = 1;
+        options->probe = text;
+        return TULLE_OK;
+    case KEY_MEASURE:
+        options->is_measuring = 1;
+        return TULLE_OK;
     case KEY_METHODS:
         return parse_methods(text, options);
     case KEY_JSON:
@@ -365,7 +377,7 @@ done:
 static tulle_status_t check_options(perf_options_t *options)
 {
     tulle_status_t st = TULLE_OK;
-    TLI_REQUIRE(options->source != PERF_SOURCE_NONE, TULLE_ERR_ARG,
+    TLI_REQUIRE(options->source != PERF_SOURCE_NONE || options->is_probing, TULLE_ERR_ARG,
                 "no input is given; name one with --matrix FILE, --grid NXxNYxNZ or --random ROWS,NNZ,SEED");
     TLI_TRY(check_grid(options));
     TLI_REQUIRE(!options->do_scatter || perf_reduce_knows(options->datatype, options->reduce), TULLE_ERR_ARG,
@@ -380,6 +392,8 @@ static tulle_status_t check_options(perf_options_t *options)
                 TULLE_ERR_ARG,
                 "--load-plan brings its own strategy and ghost order; leave out --strategy and "
                 "--ghost-order");
+    TLI_REQUIRE(!options->is_measuring || (options->strategy == TULLE_STRATEGY_AUTO && options->load_plan == NULL),
+                TULLE_ERR_ARG, "--measure chooses the strategy; leave out --strategy and --load-plan");
 done:
     return st;
 }

@@ -36,7 +36,10 @@ typedef struct perf_options {
     int64_t width; /* [scalars] */
     tulle_datatype_t datatype;
     const char *topology; /* text, or a file that ends in .topo */
+    int is_probing;
+    const char *probe; /* file for the measured topology */
     tulle_strategy_t strategy;
+    int is_measuring;
     tulle_ghost_order_t ghost_order;
     unsigned methods; /* or of perf_method_bit_t */
     int64_t iterations;

@@ -6,6 +6,8 @@
 
 #ifdef TULLE_HAVE_JANSSON
 
+#include <math.h>
+
 #include <jansson.h>
 
 int perf_report_has_json(void)
@@ -47,8 +49,9 @@ static json_t *pack_volume(const perf_report_t *report)
 static json_t *pack_plan(const perf_report_t *report)
 {
     const tulle_plan_stats_t *stats = &report->stats;
-    json_t *pairs = json_pack("{s:i, s:i, s:i}", "direct", (int)stats->direct_pairs, "routed", (int)stats->routed_pairs,
-                              "aggregated", (int)stats->aggregated_pairs);
+    json_t *pairs =
+        json_pack("{s:i, s:i, s:i, s:i}", "direct", (int)stats->direct_pairs, "routed", (int)stats->routed_pairs,
+                  "aggregated", (int)stats->aggregated_pairs, "striped", (int)stats->striped_pairs);
     json_t *predicted = json_pack("{s:f, s:f, s:f}", "naive", stats->predicted_naive_ns / 1e3, "direct",
                                   stats->predicted_direct_ns / 1e3, "plan", stats->predicted_plan_ns / 1e3);
     return json_pack("{s:s, s:f, s:I, s:f, s:b, s:I, s:o, s:o, s:f}", "strategy", tulle_strategy_name(stats->strategy),
@@ -73,6 +76,11 @@ static json_t *pack_result(const perf_report_t *report, const perf_result_t *res
                             (json_int_t)result->iterations, "min_us", result->min_us, "median_us", result->median_us,
                             "p99_us", result->p99_us, "wrong", (json_int_t)result->wrong, "setup_us", result->setup_us,
                             "algbw_gb_per_s", result->median_us > 0 ? bytes / result->median_us / 1e3 : 0.0);
+    double error = perf_report_prediction_error(report, result);
+    if (!isnan(error)) {
+        json_object_set_new(one, "predicted_us", json_real(report->stats.predicted_plan_ns / 1e3));
+        json_object_set_new(one, "prediction_error_percent", json_real(error));
+    }
     if (result->direction == TULLE_SCATTER)
         add_text(one, "reduce", tulle_op_name(report->options->reduce));
     add_text(one, "skipped", result->skip.reason);

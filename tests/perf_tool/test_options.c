@@ -86,6 +86,18 @@ static void test_options_more_given(void **state)
     assert_int_equal(options.methods, 0);
 }
 
+static void test_options_of_measuring(void **state)
+{
+    perf_options_t options = parse_good("--probe");
+    assert_int_equal(options.source, PERF_SOURCE_NONE);
+    assert_true(options.is_probing && !options.is_measuring);
+    assert_null(options.probe);
+    options = parse_good("--probe=x.topo --grid 4x4 --measure");
+    assert_string_equal(options.probe, "x.topo");
+    assert_true(options.is_probing && options.is_measuring);
+    assert_int_equal(options.source, PERF_SOURCE_GRID);
+}
+
 static void test_options_methods(void **state)
 {
     assert_int_equal(parse_good("--grid 4x4 --methods all").methods, PERF_METHOD_ALL);
@@ -172,6 +184,8 @@ static void test_options_refused(void **state)
         {"--matrix A.mtx --periodic x", "without --grid"},
         {"--matrix A.mtx --load-plan p --strategy rail", "leave out --strategy"},
         {"--matrix A.mtx --load-plan p --ghost-order plan", "leave out --strategy"},
+        {"--matrix A.mtx --measure --strategy rail", "leave out --strategy"},
+        {"--matrix A.mtx --measure --load-plan p", "leave out --strategy and --load-plan"},
         {"--grid 4", "'4'; give two or three"},
         {"--grid 4x4x", "'4x4x'"},
         {"--grid 4x4x4x4", "'4x4x4x4'"},
@@ -200,6 +214,7 @@ int main(void)
         cmocka_unit_test(test_options_defaults),
         cmocka_unit_test(test_options_all_given),
         cmocka_unit_test(test_options_more_given),
+        cmocka_unit_test(test_options_of_measuring),
         cmocka_unit_test(test_options_methods),
         cmocka_unit_test(test_options_grid),
         cmocka_unit_test(test_options_every_word_is_known),

@@ -239,7 +239,7 @@ static void test_cost_falls_outwards(void **state)
 {
     static const int capabilities[] = {60, 70, 80, 90, 100, 120};
     for (int c = 0; c < COUNT(capabilities); c++) {
-        tulle_link_t before = {0, 1e15, 0};
+        tulle_link_t before = {.bytes_per_second = 1e15};
         for (int distance = TLI_GPU_SAME; distance <= TLI_GPU_SOCKETS; distance++) {
             tli_gpu_link_t link = {distance, 4, capabilities[c], 4, 16, 1};
             tulle_link_t cost = tli_gpu_link_cost(&link);
