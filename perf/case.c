@@ -64,18 +64,6 @@ done:
     return st;
 }
 
-static tulle_status_t count_local_ranks(MPI_Comm comm, int *num_out)
-{
-    tulle_status_t st = TULLE_OK;
-    MPI_Comm local = MPI_COMM_NULL;
-    TLI_MPI(MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &local));
-    TLI_MPI(MPI_Comm_size(local, num_out));
-done:
-    if (local != MPI_COMM_NULL)
-        MPI_Comm_free(&local);
-    return st;
-}
-
 tulle_status_t perf_case_create(const perf_halo_t *halo, const tulle_plan_t *plan, const perf_case_options_t *options,
                                 perf_case_t *case_out)
 {
@@ -87,7 +75,7 @@ tulle_status_t perf_case_create(const perf_halo_t *halo, const tulle_plan_t *pla
                        .naive_limit_bytes = options->naive_limit_bytes,
                        .is_plain = options->is_plain,
                        .arena = TLI_ARENA_INIT};
-    TLI_TRY(count_local_ranks(halo->comm, &one.num_local_ranks));
+    TLI_TRY(perf_load_count(halo, &one.load));
     st = alloc_rows(options, &one);
     if (st == TULLE_OK)
         st = find_positions(&one);

@@ -11,6 +11,7 @@
 #include <tulle/exchange.h>
 
 #include "perf/halo.h"
+#include "perf/load.h"
 #include "perf/values.h"
 
 /** Borrowed by whatever is made from it. Zero-initialised may be released. */
@@ -27,7 +28,7 @@ typedef struct perf_case {
     int64_t *plan_position;    /* [num_needed] row of needed id i in the order of the plan */
     int64_t naive_limit_bytes; /* [bytes] per rank that naive may use */
     int is_plain;              /* [bool] rows are in plain memory, not from tulle_alloc(), where peers can read them */
-    int num_local_ranks;       /* [ranks] that share this machine and its memory */
+    perf_load_t load;          /* what the busiest machine moves */
     tli_arena_t arena;         /* holds expected, plan_position and the scratch of values */
 } perf_case_t;
 

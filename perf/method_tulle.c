@@ -31,4 +31,11 @@ static void teardown(void *state)
     tulle_exchange_destroy(&exchange);
 }
 
-const perf_method_t perf_method_tulle = {"tulle", PERF_METHOD_TULLE, 1, NULL, setup, run, teardown};
+const perf_method_t perf_method_tulle = {
+    .name = "tulle",
+    .bit = PERF_METHOD_TULLE,
+    .has_plan_order = 1,
+    .setup = setup,
+    .run = run,
+    .teardown = teardown,
+};

@@ -36,6 +36,7 @@ enum option_key {
     KEY_SAVE_PLAN,
     KEY_LOAD_PLAN,
     KEY_METHODS,
+    KEY_PEERS,
     KEY_ITERATIONS,
     KEY_WARMUP,
     KEY_NAIVE_LIMIT_MB,
@@ -71,8 +72,11 @@ static const struct argp_option option_table[] = {
     {"save-plan", KEY_SAVE_PLAN, "FILE", 0, "write the plan", 3},
     {"load-plan", KEY_LOAD_PLAN, "FILE", 0, "use a plan that was written for the same input and topology", 3},
     {NULL, 0, NULL, 0, "Measurement:", 4},
-    {"methods", KEY_METHODS, "LIST", 0, "all, none, or some of tulle,naive,alltoallv,neighbor_alltoallv (default all)",
+    {"peers", KEY_PEERS, "LIST", 0,
+     "what to run beside tulle: all, none, or some of naive,alltoallv,neighbor_alltoallv,neighbor_alltoallv_init,"
+     "petsc_basic,petsc_neighbor,hypre (default all that this build has)",
      4},
+    {"methods", KEY_METHODS, "LIST", 0, "the same, with tulle one of the names: none measures nothing", 4},
     {"iterations", KEY_ITERATIONS, "N", 0, "timed exchanges per method (default 20)", 4},
     {"warmup", KEY_WARMUP, "N", 0, "exchanges before (default 3)", 4},
     {"naive-limit-mb", KEY_NAIVE_LIMIT_MB, "N", 0, "skip naive when it needs more MiB per rank (default 1024)", 4},
@@ -105,7 +109,7 @@ typedef struct word {
 static tulle_status_t parse_word(const char *option, const char *text, const word_t *words, size_t num_words,
                                  int *value_out)
 {
-    char allowed[128] = "";
+    char allowed[160] = "";
     for (size_t i = 0; i < num_words; i++) {
         size_t used = strlen(allowed);
         if (strcmp(text, words[i].text) == 0) {
@@ -183,25 +187,42 @@ done:
     return st;
 }
 
-static tulle_status_t parse_methods(const char *text, perf_options_t *options)
+/* A name that is known, but not in this build, is told from one that is not known. */
+static tulle_status_t parse_method(const char *option, const char *name, unsigned *methods_out)
+{
+    tulle_status_t st = TULLE_OK;
+    int bit = 0;
+    TLI_TRY(parse_word(option, name, methods, COUNT_OF(methods), &bit));
+    for (int i = 0; i < PERF_NUM_METHODS; i++)
+        TLI_REQUIRE(perf_methods[i]->bit != (unsigned)bit || perf_methods[i]->lacks == NULL, TULLE_ERR_UNSUPPORTED,
+                    "--%s names %s, which is not in this build: it needs %s", option, name, perf_methods[i]->lacks);
+    *methods_out |= (unsigned)bit;
+done:
+    return st;
+}
+
+static tulle_status_t parse_methods(const char *option, const char *text, unsigned *methods_out)
 {
     tulle_status_t st = TULLE_OK;
     char name[32];
     int length = 0;
-    options->methods = 0;
-    if (strcmp(text, "all") == 0)
-        options->methods = PERF_METHOD_ALL;
+    *methods_out = strcmp(text, "all") == 0 ? perf_methods_built() : 0;
     if (strcmp(text, "all") == 0 || strcmp(text, "none") == 0)
         goto done;
     for (const char *rest = text; rest != NULL; rest = *rest == ',' ? rest + 1 : NULL) {
-        int bit = 0;
         TLI_REQUIRE(sscanf(rest, "%31[^,]%n", name, &length) == 1, TULLE_ERR_ARG,
-                    "--methods is '%.60s'; give all, none, or names with commas between them", text);
-        TLI_TRY(parse_word("methods", name, methods, COUNT_OF(methods), &bit));
-        options->methods |= (unsigned)bit;
+                    "--%s is '%.60s'; give all, none, or names with commas between them", option, text);
+        TLI_TRY(parse_method(option, name, methods_out));
         rest += length;
     }
 done:
+    return st;
+}
+
+static tulle_status_t parse_peers(const char *text, unsigned *methods_out)
+{
+    tulle_status_t st = parse_methods("peers", text, methods_out);
+    *methods_out |= PERF_METHOD_TULLE;
     return st;
 }
 
@@ -290,7 +311,9 @@ static tulle_status_t parse_option(int key, char *text, perf_options_t *options)
         options->is_measuring = 1;
         return TULLE_OK;
     case KEY_METHODS:
-        return parse_methods(text, options);
+        return parse_methods("methods", text, &options->methods);
+    case KEY_PEERS:
+        return parse_peers(text, &options->methods);
     case KEY_JSON:
         return parse_file("json", text, &options->json);
     case KEY_SAVE_PLAN:
@@ -408,7 +431,7 @@ tulle_status_t perf_options_parse(int argc, char **argv, perf_options_t *options
                             .datatype = TULLE_F32,
                             .strategy = TULLE_STRATEGY_AUTO,
                             .ghost_order = TULLE_GHOST_ORDER_CALLER,
-                            .methods = PERF_METHOD_ALL,
+                            .methods = perf_methods_built(),
                             .iterations = 20,
                             .warmup = 3,
                             .naive_limit_mb = 1024},

@@ -119,15 +119,19 @@ static void print_result(const perf_report_t *report, const perf_result_t *resul
     const char *op = is_gather ? "gather" : "scatter";
     int64_t bytes = report->num_needed * report->row_bytes;
     if (result->skip.reason[0] != '\0') {
-        fprintf(out, "# %18s %8s skipped: %s\n", result->method, op, result->skip.reason);
+        fprintf(out, "# %23s %8s skipped: %s\n", result->method, op, result->skip.reason);
         return;
     }
-    fprintf(out, "  %18s %8s %8s %11" PRId64 " %13" PRId64 " %6" PRId64 " %11.1f %11.1f %11.1f %12.3f %9" PRId64 "\n",
+    fprintf(out, "  %23s %8s %8s %11" PRId64 " %13" PRId64 " %6" PRId64 " %11.1f %11.1f %11.1f %12.3f %9" PRId64,
             result->method, op, is_gather ? "none" : tulle_op_name(report->options->reduce), report->num_needed, bytes,
             result->iterations, result->min_us, result->median_us, result->p99_us,
             result->median_us > 0 ? (double)bytes / result->median_us / 1e3 : 0.0, result->wrong);
+    if (result->ratio.ratio > 0)
+        fprintf(out, " %7.2f %6.2f - %.2f\n", result->ratio.ratio, result->ratio.low, result->ratio.high);
+    else
+        fprintf(out, " %7s\n", "-");
     if (result->note.reason[0] != '\0')
-        fprintf(out, "# %18s %8s %s\n", result->method, op, result->note.reason);
+        fprintf(out, "# %23s %8s %s\n", result->method, op, result->note.reason);
 }
 
 double perf_report_prediction_error(const perf_report_t *report, const perf_result_t *result)
@@ -162,9 +166,12 @@ void perf_report_print_results(const perf_report_t *report, FILE *out)
 {
     int64_t wrong = perf_report_count_wrong(report);
     if (report->num_results > 0) {
-        fprintf(out, "#\n# Times of the slowest rank, packing and unpacking included; algbw by the median.\n");
-        fprintf(out, "# %18s %8s %8s %11s %13s %6s %11s %11s %11s %12s %9s\n", "method", "op", "redop", "rows", "bytes",
-                "iters", "min(us)", "median(us)", "p99(us)", "algbw(GB/s)", "#wrong");
+        fprintf(
+            out,
+            "#\n# Times of the slowest rank, packing and unpacking included; algbw by the median. Ratio of medians, "
+            "method by tulle,\n# and its 95 %% confidence interval.\n");
+        fprintf(out, "# %23s %8s %8s %11s %13s %6s %11s %11s %11s %12s %9s %7s %14s\n", "method", "op", "redop", "rows",
+                "bytes", "iters", "min(us)", "median(us)", "p99(us)", "algbw(GB/s)", "#wrong", "ratio", "between");
     }
     for (int i = 0; i < report->num_results; i++)
         print_result(report, &report->results[i], out);

@@ -42,8 +42,9 @@ static json_t *pack_volume(const perf_report_t *report)
                              (json_int_t)node->limit_rows);
     json_t *messages = json_pack("{s:I, s:I, s:I}", "naive", (json_int_t)node->naive_messages, "direct",
                                  (json_int_t)node->direct_messages, "plan", (json_int_t)node->plan_messages);
-    return json_pack("{s:o, s:o, s:o, s:s}", "inter_node_rows", rows, "inter_node_messages", messages, "levels",
-                     pack_levels(report), "check", report->volume_fault[0] == '\0' ? "ok" : report->volume_fault);
+    return json_pack("{s:o, s:o, s:I, s:o, s:s}", "inter_node_rows", rows, "inter_node_messages", messages,
+                     "limit_busiest_rows", (json_int_t)report->volume.busiest_rows, "levels", pack_levels(report),
+                     "check", report->volume_fault[0] == '\0' ? "ok" : report->volume_fault);
 }
 
 static json_t *pack_plan(const perf_report_t *report)
@@ -59,6 +60,12 @@ static json_t *pack_plan(const perf_report_t *report)
                      "pattern_us", report->pattern_us, "loaded", report->options->load_plan != NULL, "staging_rows",
                      (json_int_t)stats->staging_rows, "node_pairs", pairs, "predicted_us", predicted,
                      "predicted_break_even_exchanges", stats->break_even_exchanges);
+}
+
+static void add_real(json_t *object, const char *name, double value)
+{
+    if (value > 0)
+        json_object_set_new(object, name, json_real(value));
 }
 
 static void add_text(json_t *object, const char *name, const char *text)
@@ -81,6 +88,10 @@ static json_t *pack_result(const perf_report_t *report, const perf_result_t *res
         json_object_set_new(one, "predicted_us", json_real(report->stats.predicted_plan_ns / 1e3));
         json_object_set_new(one, "prediction_error_percent", json_real(error));
     }
+    add_real(one, "ratio", result->ratio.ratio);
+    add_real(one, "ratio_low", result->ratio.low);
+    add_real(one, "ratio_high", result->ratio.high);
+    add_real(one, "predicted_us", result->predicted_us);
     if (result->direction == TULLE_SCATTER)
         add_text(one, "reduce", tulle_op_name(report->options->reduce));
     add_text(one, "skipped", result->skip.reason);

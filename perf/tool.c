@@ -226,7 +226,8 @@ static tulle_status_t measure(tool_t *tool, tulle_direction_t direction)
                                         options->width,
                                         options->naive_limit_mb << 20,
                                         options->has_plain_memory};
-    perf_measure_options_t measure_options = {options->methods, options->warmup, options->iterations, tool->watch};
+    perf_measure_options_t measure_options = {options->methods, options->warmup, options->iterations, PERF_SLOW_SECONDS,
+                                              tool->watch};
     perf_case_t one = {0};
     int num_results = 0;
     TLI_TRY(perf_case_create(&tool->halo, tool->plan, &case_options, &one));
@@ -262,6 +263,7 @@ static tulle_status_t run_steps(tool_t *tool)
     TLI_TRY(make_plan(tool));
     TLI_TRY(count_volumes(tool));
     TLI_TRY(show_plan(tool));
+    TLI_TRY(perf_methods_open(options->methods, tool->comm));
     if (options->do_gather && options->methods != 0)
         TLI_TRY(measure(tool, TULLE_GATHER));
     if (options->do_scatter && options->methods != 0)
@@ -274,6 +276,7 @@ done:
 static void release(tool_t *tool)
 {
     perf_watch_destroy(&tool->watch);
+    perf_methods_close(tool->options->methods);
     tulle_plan_destroy(&tool->plan);
     perf_halo_release(&tool->halo);
     tulle_comm_destroy(&tool->tulle);

@@ -47,7 +47,7 @@ static void test_options_defaults(void **state)
     assert_null(options.topology);
     assert_int_equal(options.strategy, TULLE_STRATEGY_AUTO);
     assert_int_equal(options.ghost_order, TULLE_GHOST_ORDER_CALLER);
-    assert_int_equal(options.methods, PERF_METHOD_ALL);
+    assert_int_equal(options.methods, perf_methods_built());
     assert_true(options.iterations > 0 && options.warmup >= 0);
     assert_int_equal(options.naive_limit_mb, 1024);
     assert_null(options.json);
@@ -100,10 +100,35 @@ static void test_options_of_measuring(void **state)
 
 static void test_options_methods(void **state)
 {
-    assert_int_equal(parse_good("--grid 4x4 --methods all").methods, PERF_METHOD_ALL);
+    assert_int_equal(parse_good("--grid 4x4 --methods all").methods, perf_methods_built());
     assert_int_equal(parse_good("--grid 4x4 --methods tulle").methods, PERF_METHOD_TULLE);
     assert_int_equal(parse_good("--grid 4x4 --methods neighbor_alltoallv,naive").methods,
                      PERF_METHOD_NAIVE | PERF_METHOD_NEIGHBOR);
+}
+
+static void test_options_peers_run_beside_tulle(void **state)
+{
+    assert_int_equal(parse_good("--grid 4x4 --peers all").methods, perf_methods_built());
+    assert_int_equal(parse_good("--grid 4x4 --peers none").methods, PERF_METHOD_TULLE);
+    assert_int_equal(parse_good("--grid 4x4 --peers alltoallv").methods, PERF_METHOD_TULLE | PERF_METHOD_ALLTOALLV);
+}
+
+/* Whichever of them this build has: the others are refused with what they need. */
+static void test_options_peers_known_but_not_built_says_what_it_needs(void **state)
+{
+    for (int i = 0; i < PERF_NUM_METHODS; i++) {
+        char line[128];
+        perf_options_t options;
+        const perf_method_t *method = perf_methods[i];
+        snprintf(line, sizeof line, "--grid 4x4 --peers %s", method->name);
+        if (method->lacks == NULL) {
+            assert_true((parse_good(line).methods & (unsigned)method->bit) != 0);
+            continue;
+        }
+        assert_int_equal(parse(line, &options), TULLE_ERR_UNSUPPORTED);
+        assert_non_null(strstr(tulle_last_error()->text, "not in this build"));
+        assert_non_null(strstr(tulle_last_error()->text, method->lacks));
+    }
 }
 
 static void test_options_grid(void **state)
@@ -177,6 +202,8 @@ static void test_options_refused(void **state)
         {"--matrix A.mtx --methods", "'--methods'"},
         {"--matrix A.mtx --methods tulle,fast", "'fast'; give one of: tulle, naive"},
         {"--matrix A.mtx --methods tulle,", "'tulle,'"},
+        {"--matrix A.mtx --peers fast", "--peers is 'fast'; give one of: tulle, naive, alltoallv, neighbor_alltoallv, "
+                                        "neighbor_alltoallv_init, petsc_basic, petsc_neighbor, hypre"},
         {"--matrix A.mtx --methods ,tulle", "',tulle'"},
         {"--matrix A.mtx --dtype byte", "byte with sum; give --op gather, or --reduce replace"},
         {"--matrix A.mtx --dtype c64 --reduce min", "c64 with min"},
@@ -216,6 +243,8 @@ int main(void)
         cmocka_unit_test(test_options_more_given),
         cmocka_unit_test(test_options_of_measuring),
         cmocka_unit_test(test_options_methods),
+        cmocka_unit_test(test_options_peers_run_beside_tulle),
+        cmocka_unit_test(test_options_peers_known_but_not_built_says_what_it_needs),
         cmocka_unit_test(test_options_grid),
         cmocka_unit_test(test_options_every_word_is_known),
         cmocka_unit_test(test_options_help_needs_nothing_else),
