@@ -31,7 +31,8 @@ enum option_key {
     KEY_STRATEGY,
     KEY_MEASURE,
     KEY_NO_SHARED_MEMORY,
-    KEY_PLAIN_MEMORY,
+    KEY_MEMORY,
+    KEY_TRANSPORT,
     KEY_TIMEOUT_MS,
     KEY_SAVE_PLAN,
     KEY_LOAD_PLAN,
@@ -66,8 +67,13 @@ static const struct argp_option option_table[] = {
     {"strategy", KEY_STRATEGY, "NAME", 0, "auto, direct, rail, balanced, aggregated or striped (default auto)", 3},
     {"measure", KEY_MEASURE, NULL, 0, "time the best strategies and keep the fastest", 3},
     {"no-shared-memory", KEY_NO_SHARED_MEMORY, NULL, 0, "use MPI messages inside a node too", 3},
-    {"plain-memory", KEY_PLAIN_MEMORY, NULL, 0, "rows not from tulle_alloc, so that ranks cannot read them in place",
+    {"memory", KEY_MEMORY, "KIND", 0,
+     "of rows: host (default), pinned, device, managed, or plain: not from tulle_alloc, so that ranks cannot read them "
+     "in "
+     "place",
      3},
+    {"transport", KEY_TRANSPORT, "NAME", 0,
+     "the only one to use: auto (default), shared_memory, mpi, cuda_ipc or cuda_staged", 3},
     {"timeout-ms", KEY_TIMEOUT_MS, "N", 0, "longest wait for another rank (default: for ever)", 3},
     {"save-plan", KEY_SAVE_PLAN, "FILE", 0, "write the plan", 3},
     {"load-plan", KEY_LOAD_PLAN, "FILE", 0, "use a plan that was written for the same input and topology", 3},
@@ -127,6 +133,8 @@ static const word_t ops[] = {TULLE_OP_MAP(PERF_WORD)};
 static const word_t datatypes[] = {TULLE_DATATYPE_MAP(PERF_SIZED_WORD)};
 static const word_t strategies[] = {TULLE_STRATEGY_MAP(PERF_WORD)};
 static const word_t methods[] = {PERF_METHOD_MAP(PERF_WORD)};
+static const word_t memories[] = {PERF_MEMORY_MAP(PERF_WORD)};
+static const word_t transports[] = {TULLE_TRANSPORT_MAP(PERF_WORD)};
 static const word_t directions[] = {{"gather", 1}, {"scatter", 2}, {"both", 3}};
 static const word_t ghost_orders[] = {{"caller", TULLE_GHOST_ORDER_CALLER}, {"plan", TULLE_GHOST_ORDER_PLAN}};
 
@@ -258,6 +266,14 @@ static tulle_status_t parse_value(int key, const char *text, perf_options_t *opt
         st = parse_word("ghost-order", text, ghost_orders, COUNT_OF(ghost_orders), &value);
         options->ghost_order = (tulle_ghost_order_t)value;
         return st;
+    case KEY_MEMORY:
+        st = parse_word("memory", text, memories, COUNT_OF(memories), &value);
+        options->memory = (perf_memory_t)value;
+        return st;
+    case KEY_TRANSPORT:
+        st = parse_word("transport", text, transports, COUNT_OF(transports), &value);
+        options->transport = (tulle_transport_t)value;
+        return st;
     case KEY_STRATEGY:
         st = parse_word("strategy", text, strategies, COUNT_OF(strategies), &value);
         options->strategy = (tulle_strategy_t)value;
@@ -322,9 +338,6 @@ static tulle_status_t parse_option(int key, char *text, perf_options_t *options)
         return parse_file("load-plan", text, &options->load_plan);
     case KEY_NO_SHARED_MEMORY:
         options->disable_shared_memory = 1;
-        return TULLE_OK;
-    case KEY_PLAIN_MEMORY:
-        options->has_plain_memory = 1;
         return TULLE_OK;
     case KEY_EXPLAIN:
         options->is_explaining = 1;

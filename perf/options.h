@@ -6,8 +6,11 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include <tulle/exchange.h>
 #include <tulle/plan.h>
 #include <tulle/types.h>
+
+#include "perf/rows.h"
 
 /** Where the matrix comes from. */
 typedef enum perf_source {
@@ -47,7 +50,8 @@ typedef struct perf_options {
     int64_t naive_limit_mb; /* [MiB] per rank */
     int64_t timeout_ms;     /* [ms] 0 = the library's default */
     int disable_shared_memory;
-    int has_plain_memory; /* rows are not from tulle_alloc() */
+    perf_memory_t memory;
+    tulle_transport_t transport;
     int is_explaining;
     const char *json;
     const char *save_plan;

@@ -66,6 +66,10 @@ static void print_header(const perf_report_t *report, FILE *out)
             options->load_plan != NULL                       ? "as loaded"
             : options->ghost_order == TULLE_GHOST_ORDER_PLAN ? "plan"
                                                              : "caller");
+    fprintf(out, "# rows in %s memory, transport %s%s\n", perf_memory_name(options->memory),
+            tulle_transport_name(options->transport),
+            options->memory == PERF_MEMORY_DEVICE ? "; for other methods they are copied to host memory and back, timed"
+                                                  : "");
     fprintf(out,
             "# pattern inspected in %.0f us; plan %s in %.0f us; ordered node pairs: %d direct, %d routed, "
             "%d aggregated, %d striped\n",

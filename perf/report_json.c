@@ -113,10 +113,11 @@ static json_t *pack_report(const perf_report_t *report)
     const perf_input_t *input = report->input;
     json_t *source = json_pack("{s:s, s:I, s:I, s:I}", "name", input->name, "rows", (json_int_t)input->rows, "cols",
                                (json_int_t)input->cols, "nnz", (json_int_t)input->nnz);
-    return json_pack("{s:i, s:s, s:b, s:o, s:I, s:s, s:I, s:I, s:o, s:o, s:o}", "ranks", report->num_ranks, "topology",
-                     report->topology, "emulated", report->is_emulated, "input", source, "width",
+    return json_pack("{s:i, s:s, s:b, s:o, s:I, s:s, s:I, s:s, s:s, s:I, s:o, s:o, s:o}", "ranks", report->num_ranks,
+                     "topology", report->topology, "emulated", report->is_emulated, "input", source, "width",
                      (json_int_t)options->width, "dtype", tulle_datatype_name(options->datatype), "row_bytes",
-                     (json_int_t)report->row_bytes, "needed_rows", (json_int_t)report->num_needed, "volume",
+                     (json_int_t)report->row_bytes, "memory", perf_memory_name(options->memory), "transport",
+                     tulle_transport_name(options->transport), "needed_rows", (json_int_t)report->num_needed, "volume",
                      pack_volume(report), "plan", pack_plan(report), "results", pack_results(report));
 }
 

@@ -220,12 +220,9 @@ static tulle_status_t measure(tool_t *tool, tulle_direction_t direction)
 {
     tulle_status_t st = TULLE_OK;
     const perf_options_t *options = tool->options;
-    perf_case_options_t case_options = {direction,
-                                        options->datatype,
-                                        options->reduce,
-                                        options->width,
-                                        options->naive_limit_mb << 20,
-                                        options->has_plain_memory};
+    perf_case_options_t case_options = {
+        direction,       options->datatype,  options->reduce,       options->width, options->naive_limit_mb << 20,
+        options->memory, options->transport, options->is_explaining};
     perf_measure_options_t measure_options = {options->methods, options->warmup, options->iterations, PERF_SLOW_SECONDS,
                                               tool->watch};
     perf_case_t one = {0};
