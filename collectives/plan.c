@@ -72,6 +72,7 @@ tulle_status_t tulle_plan_create(tulle_comm_t *comm, const tulle_pattern_t *patt
     tulle_plan_options_t options = TULLE_PLAN_OPTIONS_INIT;
     tulle_plan_t *plan = NULL;
     double began = MPI_Wtime();
+    int64_t setup_ns = 0;
     TLI_TRY(tli_check_comm(comm));
     st = check_arguments(comm, pattern, plan_out);
     if (st == TULLE_OK)
@@ -80,9 +81,10 @@ tulle_status_t tulle_plan_create(tulle_comm_t *comm, const tulle_pattern_t *patt
         st = plan_alloc(comm, pattern, &options, &plan);
     TLI_TRY(tli_agree_on(comm->mpi, st, options.row_bytes * 16 + options.ghost_order * 8 + (int)options.strategy,
                          "the plan's options (16 * row_bytes + 8 * ghost_order + strategy)"));
-    TLI_TRY(tli_negotiate(comm, TULLE_OK, options.strategy, pattern, plan));
-    plan->setup_ns = (MPI_Wtime() - began) * 1e9;
-    TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, &plan->setup_ns, 1, MPI_DOUBLE, MPI_MAX, comm->mpi));
+    st = tli_negotiate(comm, TULLE_OK, options.strategy, pattern, plan);
+    setup_ns = (int64_t)((MPI_Wtime() - began) * 1e9);
+    TLI_TRY(tli_agree_on_most(comm->mpi, st, 0, "nothing", &setup_ns));
+    plan->setup_ns = (double)setup_ns;
     *plan_out = plan;
     plan = NULL;
 done:
