@@ -98,8 +98,10 @@ done:
 static tulle_status_t compare_fields(const tulle_exchange_t *x, MPI_Comm comm)
 {
     tulle_status_t st = TULLE_OK;
-    TLI_TRY(tli_agree_equal(comm, x->num_fields * 512 + (int)x->transport * 64 + (int)x->op * 8 + (int)x->direction,
-                            "the exchange (512 * num_fields + 64 * transport + 8 * op + direction)"));
+    TLI_TRY(tli_agree_equal(comm, x->num_fields, "the number of fields"));
+    TLI_TRY(tli_agree_equal(comm, (int)x->direction, "the direction (0 gather, 1 scatter)"));
+    TLI_TRY(tli_agree_equal(comm, (int)x->op, "the reduction (TULLE_OP_MAP)"));
+    TLI_TRY(tli_agree_equal(comm, (int)x->transport, "the transport (TULLE_TRANSPORT_MAP)"));
     for (int f = 0; f < x->num_fields; f++) {
         char what[64];
         snprintf(what, sizeof what, "the width of field %d", f);
@@ -113,7 +115,7 @@ done:
 
 static int64_t fingerprint(const tulle_exchange_t *x)
 {
-    int64_t kind[4] = {x->num_fields, (int)x->transport, (int)x->op, (int)x->direction};
+    int64_t kind[4] = {x->num_fields, (int)x->op, (int)x->direction, (int)x->transport};
     XXH64_hash_t hash = XXH3_64bits(kind, sizeof kind);
     for (int f = 0; f < x->num_fields; f++) {
         int64_t field[2] = {x->fields[f].width, (int)x->fields[f].datatype};
@@ -122,9 +124,8 @@ static int64_t fingerprint(const tulle_exchange_t *x)
     return (int64_t)(hash >> 1);
 }
 
-/* On success so far, on what is exchanged, and on the most tags that any rank needs: by one reduction, unless they
- * disagree and want to know about what. */
-static tulle_status_t agree_on_exchange(tulle_exchange_t *x, MPI_Comm comm, tulle_status_t local, int64_t *num_tags)
+/* One reduction, unless ranks disagree and want to know about what. */
+tulle_status_t tli_exchange_agree(const tulle_exchange_t *x, MPI_Comm comm, tulle_status_t local, int64_t *num_tags)
 {
     *num_tags = local == TULLE_OK && x->steps.num_tags > 0 ? x->steps.num_tags : 1;
     tulle_status_t st = tli_agree_on_most(comm, local, local == TULLE_OK ? fingerprint(x) : 0,
@@ -381,14 +382,14 @@ static int has_halves(const tulle_exchange_t *x)
 static tulle_status_t prepare(tulle_exchange_t *x, tli_arena_t *scratch, ends_t *ends)
 {
     tulle_status_t st = TULLE_OK;
-    tli_steps_choice_t choice = {.in_place = tli_can_use_ghosts_in_place(x),
-                                 .transport = x->transport,
-                                 .lends = lends_itself(x),
-                                 .names_runs = 1,
-                                 .by_message = !has_halves(x)};
+    tli_steps_options_t options = {.in_place = tli_can_use_ghosts_in_place(x),
+                                   .lends = lends_itself(x),
+                                   .names_runs = 1,
+                                   .by_message = !has_halves(x),
+                                   .transport = x->transport};
     if (x->direction == TULLE_GATHER)
-        TLI_TRY(list_lent(x, scratch, &choice.is_lent));
-    TLI_TRY(tli_steps_build(x->plan, x->direction, &choice, &x->arena, &x->steps));
+        TLI_TRY(list_lent(x, scratch, &options.is_lent));
+    TLI_TRY(tli_steps_build(x->plan, x->direction, &options, &x->arena, &x->steps));
     TLI_TRY(tli_check_staging(x));
     TLI_TRY(alloc_ends(x, scratch, ends));
     tli_areas_place_user(x);
@@ -398,7 +399,7 @@ done:
 }
 
 /* All ranks come here, whatever their status. */
-static tulle_status_t bind_exchange(tulle_exchange_t *x, tulle_comm_t *comm, tulle_status_t local)
+static tulle_status_t bind_on_host(tulle_exchange_t *x, tulle_comm_t *comm, tulle_status_t local)
 {
     tli_arena_t scratch = TLI_ARENA_INIT;
     ends_t ends = {0};
@@ -406,18 +407,11 @@ static tulle_status_t bind_exchange(tulle_exchange_t *x, tulle_comm_t *comm, tul
     tulle_status_t st = open_channels(x, comm, local);
     if (st == TULLE_OK)
         st = prepare(x, &scratch, &ends);
-    st = agree_on_exchange(x, comm->mpi, st, &num_tags);
+    st = tli_exchange_agree(x, comm->mpi, st, &num_tags);
     if (st == TULLE_OK)
         st = tli_agree(comm->mpi, bind_channels(x, &ends, tli_comm_take_tags(comm, (int)num_tags)));
     tli_arena_release(&scratch);
     return st;
-}
-
-static tulle_status_t bind_on_device(tulle_exchange_t *x, tulle_comm_t *comm, tulle_status_t local)
-{
-    int64_t num_tags = 0;
-    tulle_status_t st = agree_on_exchange(x, comm->mpi, local, &num_tags);
-    return st == TULLE_OK ? tli_device_bind(x) : st;
 }
 
 static tulle_status_t read_options(const tulle_exchange_options_t *given, const tulle_plan_t *plan, tulle_exchange_t *x)
@@ -464,18 +458,21 @@ done:
     return st;
 }
 
-/* GPUs move the rows if any rank's are theirs. Alike on all ranks, also those that failed before. */
-static tulle_status_t decide_who_moves(tulle_exchange_t *x, tulle_comm_t *comm, tulle_status_t local, int *is_device)
+/* The host or the GPUs move the rows: all ranks find the same. They all come here, whatever their status; x may be NULL
+ * on those that failed. */
+static tulle_status_t bind(tulle_exchange_t *x, const tulle_plan_t *plan, tulle_status_t local)
 {
-    int spaces = local == TULLE_OK ? x->spaces : 0;
-    tulle_status_t st = tli_spaces_join(comm, &spaces);
-    *is_device = tli_is_device_exchange(spaces);
-    st = local == TULLE_OK ? st : local;
+    tulle_status_t st = local, joined = TULLE_OK;
+    int spaces = 0;
+    if (st == TULLE_OK)
+        st = tli_spaces_of(plan, x->fields, x->num_fields, &spaces);
+    joined = tli_spaces_join(plan->comm, &spaces);
+    st = st == TULLE_OK ? joined : st;
     if (st == TULLE_OK) {
         x->spaces = spaces;
         st = check_transport(x);
     }
-    return st;
+    return tli_is_device_exchange(spaces) ? tli_device_bind(x, plan->comm, st) : bind_on_host(x, plan->comm, st);
 }
 
 /* All ranks come here, whatever their status. */
@@ -484,16 +481,12 @@ static tulle_status_t create(tulle_plan_t *plan, int is_cached, tulle_direction_
                              tulle_exchange_t **exchange_out)
 {
     tulle_exchange_t *x = NULL;
-    int is_device = 0;
     tulle_status_t st = alloc_exchange(plan, is_cached, direction, options, &x);
     if (st == TULLE_OK && exchange_out == NULL)
         st = tli_fail(TULLE_ERR_ARG, 0, TLI_WHERE, "exchange_out is NULL");
     if (st == TULLE_OK)
         st = copy_fields(x, fields, num_fields);
-    if (st == TULLE_OK)
-        st = tli_spaces_of(plan, x->fields, num_fields, &x->spaces);
-    st = decide_who_moves(x, plan->comm, st, &is_device);
-    TLI_TRY(is_device ? bind_on_device(x, plan->comm, st) : bind_exchange(x, plan->comm, st));
+    TLI_TRY(bind(x, plan, st));
     tli_arena_seal(&x->arena);
     *exchange_out = x;
     x = NULL;

@@ -113,8 +113,8 @@ void tli_program_free(tli_program_t *program);
 
 /* --- collectives/device_bind.c, device_execute.c ------------------------------------------------------------------ */
 
-/** @collective all ranks of the exchange; x has its fields */
-tulle_status_t tli_device_bind(tulle_exchange_t *x);
+/** x has its fields; it may be NULL on a rank that failed. @collective all ranks, whatever their status */
+tulle_status_t tli_device_bind(tulle_exchange_t *x, tulle_comm_t *comm, tulle_status_t local);
 /** NULL-safe in x->device. @collective as binding was */
 void tli_device_unbind(tulle_exchange_t *x);
 /** The caller's buffers are others now: the host waits until the last ones were read. */

@@ -81,8 +81,9 @@ done:
 static tulle_status_t lay_out_steps(tulle_exchange_t *x, int in_place)
 {
     tulle_status_t st = TULLE_OK;
-    tli_steps_choice_t choice = {.in_place = in_place, .transport = x->transport, .gpus = &x->device->peers};
-    TLI_TRY(tli_steps_build(x->plan, x->direction, &choice, &x->arena, &x->steps));
+    tli_steps_options_t options = {
+        .in_place = in_place, .names_runs = 1, .transport = x->transport, .gpus = &x->device->peers};
+    TLI_TRY(tli_steps_build(x->plan, x->direction, &options, &x->arena, &x->steps));
     TLI_TRY(tli_check_staging(x));
     TLI_TRY(tli_arena_alloc(&x->arena, x->num_fields * x->steps.num_areas, sizeof *x->areas, &x->areas));
     tli_areas_place_user(x);
@@ -145,17 +146,25 @@ done:
     return tli_agree(mpi, st);
 }
 
-tulle_status_t tli_device_bind(tulle_exchange_t *x)
+static tulle_status_t find_device(tulle_exchange_t *x)
 {
     tulle_status_t st = TULLE_OK;
-    MPI_Comm mpi = x->plan->comm->mpi;
+    TLI_TRY(tli_arena_alloc(&x->arena, 1, sizeof *x->device, &x->device));
+    TLI_TRY(tli_device_check_fields(x->plan, x->fields, x->num_fields, &x->device->device));
+done:
+    return st;
+}
+
+tulle_status_t tli_device_bind(tulle_exchange_t *x, tulle_comm_t *comm, tulle_status_t local)
+{
+    tulle_status_t st = local;
+    int64_t num_tags = 1;
     int previous = -1;
-    st = tli_arena_alloc(&x->arena, 1, sizeof *x->device, &x->device);
     if (st == TULLE_OK)
-        st = tli_device_check_fields(x->plan, x->fields, x->num_fields, &x->device->device);
+        st = find_device(x);
     if (st == TULLE_OK)
         st = tli_device_enter(x->device->device, &previous);
-    st = tli_agree(mpi, st);
+    st = tli_exchange_agree(x, comm->mpi, st, &num_tags);
     if (st == TULLE_OK)
         st = bind_on_device(x);
     if (previous >= 0)

@@ -211,8 +211,9 @@ void tli_program_free(tli_program_t *program)
 static tli_push_segment_t copy_segment(const tulle_exchange_t *x, const tli_operation_t *o, int field)
 {
     const tli_rows_t *areas = x->areas + field * x->steps.num_areas;
-    return (tli_push_segment_t){.rows = {areas[o->target], areas[o->source], o->target_index, o->source_index,
-                                         o->num_rows, tli_field_row_bytes(&x->fields[field])}};
+    return (tli_push_segment_t){.rows = {tli_rows_from(&areas[o->target], o->target_first),
+                                         tli_rows_from(&areas[o->source], o->source_first), o->target_index,
+                                         o->source_index, o->num_rows, tli_field_row_bytes(&x->fields[field])}};
 }
 
 static tli_launch_t reduction_launch(const tulle_exchange_t *x, const tli_program_t *program, const tli_operation_t *o,

@@ -58,6 +58,14 @@ void tli_exchange_land(tulle_exchange_t *exchange);
 tulle_status_t tli_field_check(const tulle_plan_t *plan, tulle_direction_t direction, tulle_op_t op, int index,
                                tulle_field_t *field);
 
+/**
+ * Agree on success so far, on what is exchanged, and on the most tags that any rank needs.
+ * @param[in]  x        NULL is fine on a rank that failed
+ * @param[out] num_tags those of its steps, if they are made; 1 at least
+ * @collective all ranks of the communicator, whatever their status
+ */
+tulle_status_t tli_exchange_agree(const tulle_exchange_t *x, MPI_Comm comm, tulle_status_t local, int64_t *num_tags);
+
 /* --- areas ------------------------------------------------------------------------------------------------------- */
 
 /** [bytes] of one row of a field. */

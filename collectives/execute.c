@@ -15,16 +15,11 @@
 #define POLLS_BEFORE_YIELD 16
 #define POLLS_BEFORE_CLOCK 256
 
-static tli_rows_t rows_from(const tli_rows_t *area, int64_t first)
-{
-    return (tli_rows_t){area->base + first * area->stride_bytes, area->stride_bytes};
-}
-
 static void run_copy(const tulle_exchange_t *x, const tli_operation_t *operation, const tulle_field_t *f,
                      const tli_rows_t *areas)
 {
-    tli_copy_args_t copy = {rows_from(&areas[operation->target], operation->target_first),
-                            rows_from(&areas[operation->source], operation->source_first),
+    tli_copy_args_t copy = {tli_rows_from(&areas[operation->target], operation->target_first),
+                            tli_rows_from(&areas[operation->source], operation->source_first),
                             operation->target_index,
                             operation->source_index,
                             operation->num_rows,

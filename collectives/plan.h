@@ -25,7 +25,7 @@
 struct tulle_plan {
     tulle_comm_t *comm; /* one reference */
     int references;
-    int is_kept; /* by the communicator: without users it stays, and holds no reference */
+    int num_kept; /* times that the communicator keeps it: without users it then stays, and holds no reference */
     tulle_strategy_t strategy;
     tulle_ghost_order_t ghost_order;
     int64_t row_bytes;
@@ -52,7 +52,7 @@ struct tulle_plan {
     int64_t num_published;
     int64_t *published; /* [num_published] owned rows that ranks of this node read, ascending */
 
-    int64_t num_pairs[3]; /* [tli_pair_mode_t] node pairs into this node, counted on its first rank */
+    int64_t num_pairs[4]; /* [tli_pair_mode_t] node pairs into this node, counted on its first rank */
     double setup_ns;      /* slowest rank */
 
     struct tulle_exchange *cached; /* bindings of tulle_gather() and tulle_scatter(), which own them: once.c */

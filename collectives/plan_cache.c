@@ -24,8 +24,8 @@ _Static_assert(TLI_MOST_KEPT_PLANS <= 64, "a bit for each");
 tli_plan_key_t tli_plan_key(const tulle_pattern_t *pattern, const tulle_plan_options_t *options)
 {
     size_t bytes = (size_t)pattern->num_needed * sizeof(int64_t);
-    int64_t rest[5] = {pattern->num_owned, pattern->num_needed, (int)options->strategy, (int)options->ghost_order,
-                       options->row_bytes};
+    int64_t rest[6] = {pattern->num_owned,        pattern->num_needed, (int)options->strategy,
+                       (int)options->ghost_order, options->row_bytes,  options->measure};
     XXH3_state_t state;
     XXH3_128bits_reset(&state);
     XXH3_128bits_update(&state, rest, sizeof rest);
@@ -94,7 +94,7 @@ void tli_plan_cache_keep(tulle_comm_t *comm, tli_plan_key_t key, tulle_plan_t *p
     if (entry->plan != NULL)
         tli_plan_let_go(entry->plan);
     *entry = (entry_t){key, plan, ++cache->num_uses};
-    plan->is_kept = 1;
+    plan->num_kept++; /* a plan chosen by measuring was kept before, as one of its strategies */
 }
 
 tulle_status_t tli_plan_cache_open(tulle_comm_t *comm)

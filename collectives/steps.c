@@ -20,9 +20,9 @@ static tulle_status_t choose_host_way(const tli_steps_builder_t *b, tli_end_t *e
 {
     tulle_status_t st = TULLE_OK;
     const tulle_comm_t *comm = b->plan->comm;
-    int t = tli_transport_for(comm, b->choice.transport, (int)end->peer);
+    int t = tli_transport_for(comm, b->options.transport, (int)end->peer);
     TLI_REQUIRE(t < tli_num_transports, TULLE_ERR_UNSUPPORTED, "transport %s does not lead from rank %d to rank %d",
-                tulle_transport_name(b->choice.transport), comm->rank, (int)end->peer);
+                tulle_transport_name(b->options.transport), comm->rank, (int)end->peer);
     end->transport = t;
     end->way = tli_transports[t]->reads_remotely ? TLI_WAY_READ : TLI_WAY_SENT;
 done:
@@ -32,13 +32,13 @@ done:
 static tulle_status_t choose_gpu_way(const tli_steps_builder_t *b, tli_end_t *end)
 {
     tulle_status_t st = TULLE_OK;
-    tli_reach_t reach = tli_gpu_peers_reach(b->choice.gpus, (int)end->peer);
+    tli_reach_t reach = tli_gpu_peers_reach(b->options.gpus, (int)end->peer);
     TLI_REQUIRE(
         reach != TLI_REACH_NONE, TULLE_ERR_UNSUPPORTED,
         "rank %d is on another machine than rank %d, and rows on GPUs do not go there yet: exchange them in host "
         "memory",
         (int)end->peer, b->plan->comm->rank);
-    TLI_REQUIRE(reach == TLI_REACH_DEVICE || b->choice.transport != TULLE_TRANSPORT_CUDA_IPC, TULLE_ERR_UNSUPPORTED,
+    TLI_REQUIRE(reach == TLI_REACH_DEVICE || b->options.transport != TULLE_TRANSPORT_CUDA_IPC, TULLE_ERR_UNSUPPORTED,
                 "transport cuda_ipc does not lead from rank %d to rank %d: their GPUs do not reach each other's memory",
                 b->plan->comm->rank, (int)end->peer);
     end->way = reach == TLI_REACH_DEVICE ? TLI_WAY_STORED : TLI_WAY_STAGED;
@@ -57,7 +57,7 @@ static tulle_status_t make_ends(tli_steps_builder_t *b, int64_t n, const int64_t
         ends[i].peer_wire = peer_index[i];
         ends[i].area = -1;
         ends[i].num_rows = ptr[i + 1] - ptr[i];
-        TLI_TRY(b->choice.gpus != NULL ? choose_gpu_way(b, &ends[i]) : choose_host_way(b, &ends[i]));
+        TLI_TRY(b->options.gpus != NULL ? choose_gpu_way(b, &ends[i]) : choose_host_way(b, &ends[i]));
     }
     number_ends(ends, n, &b->steps.num_tags);
     *ends_out = ends;
@@ -116,11 +116,11 @@ done:
     return st;
 }
 
-tulle_status_t tli_steps_build(const tulle_plan_t *plan, tulle_direction_t direction, const tli_steps_choice_t *choice,
-                               tli_arena_t *arena, tli_steps_t *steps_out)
+tulle_status_t tli_steps_build(const tulle_plan_t *plan, tulle_direction_t direction,
+                               const tli_steps_options_t *options, tli_arena_t *arena, tli_steps_t *steps_out)
 {
     tulle_status_t st = TULLE_OK;
-    tli_steps_builder_t b = {.plan = plan, .arena = arena, .choice = *choice};
+    tli_steps_builder_t b = {.plan = plan, .arena = arena, .options = *options};
     int is_gather = direction == TULLE_GATHER;
     tli_end_t *in = NULL, *out = NULL;
     TLI_TRY(list_feeds(&b));

@@ -83,27 +83,25 @@ typedef struct tli_steps {
     int num_tags; /* tags that this rank's wires use */
 } tli_steps_t;
 
-/** How steps are laid out and rows may travel. Zeroes: on the host, nothing in place, every row by its index, combined
- * in one go. */
-typedef struct tli_steps_choice {
+/** How steps are laid out. Zeroes: nothing in place, every row by its index, combined in one go, any transport. */
+typedef struct tli_steps_options {
     int in_place; /* ghost rows in plan order may be sent from and received into directly */
-    tulle_transport_t transport;
-    const struct tli_gpu_peers
-        *gpus; /* NULL on the host; otherwise rows are stored by GPUs: how each peer is reached */
-    int lends; /* ranks of the node may read this rank's rows, owned or ghost as the direction has it */
+    int lends;    /* ranks of the node may read this rank's rows, owned or ghost as the direction has it */
     const unsigned char *is_lent; /* [num_in] gather: the message's rows are read among its owner's; NULL: none */
     int names_runs;               /* rows that follow one another go by their first */
     int by_message;               /* scatter combines into owned rows one message after the other, in the same order */
-} tli_steps_choice_t;
+    tulle_transport_t transport;  /* the only one, or any */
+    const struct tli_gpu_peers *gpus; /* NULL on the host; otherwise GPUs store the rows: how each peer is reached */
+} tli_steps_options_t;
 
 /**
  * Lay out the steps of one direction.
- * @param[in]  choice ranks of a node agree on what they lend
- * @param[in]  arena  everything is allocated here
- * @retval TULLE_ERR_UNSUPPORTED the transport that was chosen does not reach a peer
+ * @param[in]  options  ranks of a node agree on what they lend
+ * @param[in]  arena    everything is allocated here
+ * @retval TULLE_ERR_UNSUPPORTED the transport that was chosen does not lead to a peer
  * @cost O(slots + outgoing rows + needed) time and memory
  */
-tulle_status_t tli_steps_build(const tulle_plan_t *plan, tulle_direction_t direction, const tli_steps_choice_t *choice,
-                               tli_arena_t *arena, tli_steps_t *steps_out);
+tulle_status_t tli_steps_build(const tulle_plan_t *plan, tulle_direction_t direction,
+                               const tli_steps_options_t *options, tli_arena_t *arena, tli_steps_t *steps_out);
 
 #endif

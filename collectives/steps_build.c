@@ -28,7 +28,7 @@ tli_operation_t *tli_add_operation(tli_steps_builder_t *b, tli_task_t *task, int
 static void name_rows(const tli_steps_builder_t *b, const int64_t *index, int64_t n, const int64_t **index_out,
                       int64_t *first_out)
 {
-    int64_t first = index != NULL && n > 0 && b->choice.names_runs ? index[0] : 0, i = 0;
+    int64_t first = index != NULL && n > 0 && b->options.names_runs ? index[0] : 0, i = 0;
     while (index != NULL && i < n && index[i] == first + i)
         i++;
     int is_run = index == NULL || i == n;

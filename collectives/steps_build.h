@@ -12,7 +12,7 @@ typedef struct tli_steps_builder {
     const tulle_plan_t *plan;
     tli_arena_t *arena; /* of the steps */
     tli_arena_t scratch;
-    tli_steps_choice_t choice;
+    tli_steps_options_t options;
     tli_steps_t steps;
     int64_t num_operations, num_sends, num_releases;
 

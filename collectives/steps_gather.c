@@ -16,7 +16,7 @@ typedef struct gather {
 static int lands_in_place(const tli_steps_builder_t *b, int64_t k)
 {
     tli_way_t way = b->steps.receive_ends[k].way;
-    return b->choice.in_place && !b->is_forwarded[k] && (way == TLI_WAY_SENT || way == TLI_WAY_STORED);
+    return b->options.in_place && !b->is_forwarded[k] && (way == TLI_WAY_SENT || way == TLI_WAY_STORED);
 }
 
 static void place_arrivals(gather_t *g)
@@ -39,7 +39,7 @@ static void place_arrivals(gather_t *g)
  * its owner's rows. */
 static const int64_t *remote_rows(const tli_steps_builder_t *b, int64_t k)
 {
-    int is_lent = b->choice.is_lent != NULL && b->choice.is_lent[k];
+    int is_lent = b->options.is_lent != NULL && b->options.is_lent[k];
     return is_lent ? b->plan->slot_row : b->plan->slot_read;
 }
 
@@ -130,7 +130,7 @@ static void publish(gather_t *g)
 {
     tli_steps_builder_t *b = g->b;
     tli_task_t *task = tli_add_task(b, 0);
-    int64_t area = b->choice.lends ? TLI_AREA_OWNED : -1;
+    int64_t area = b->options.lends ? TLI_AREA_OWNED : -1;
     for (int64_t m = 0; m < b->steps.num_sends; m++) {
         if (!tli_reads_remotely(&b->steps.send_ends[m]) || !b->has_owned[m])
             continue;

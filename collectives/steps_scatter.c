@@ -135,16 +135,9 @@ static int is_dense(const scatter_t *s, int64_t k)
 static int stays_in_place(const scatter_t *s, int64_t k)
 {
     const tli_steps_builder_t *b = s->b;
-    if (!is_plain(s, k))
+    if (!is_plain(s, k) || tli_writes_remotely(&b->steps.send_ends[k]))
         return 0;
-    switch (b->steps.send_ends[k].way) {
-    case TLI_WAY_SENT:
-        return b->choice.in_place;
-    case TLI_WAY_READ:
-        return b->choice.lends && is_dense(s, k);
-    default:
-        return 0;
-    }
+    return tli_reads_remotely(&b->steps.send_ends[k]) ? b->options.lends && is_dense(s, k) : b->options.in_place;
 }
 
 static void return_message(scatter_t *s, int64_t k)
@@ -260,7 +253,7 @@ static tulle_status_t update_owned(scatter_t *s)
     tulle_status_t st = TULLE_OK;
     tli_task_t *task = tli_add_task(s->b, s->num_inputs[s->b->plan->num_in]);
     s->owned_task = s->b->steps.num_tasks - 1;
-    TLI_TRY(s->b->choice.by_message ? combine_messages(s, task) : combine_rows(s, task));
+    TLI_TRY(s->b->options.by_message ? combine_messages(s, task) : combine_rows(s, task));
     release_inputs(s, task, s->b->plan->num_in);
 done:
     return st;
@@ -288,7 +281,7 @@ tulle_status_t tli_steps_scatter(tli_steps_builder_t *b)
 {
     tulle_status_t st = TULLE_OK;
     scatter_t s = {.b = b, .num_slots = tli_plan_num_slots(b->plan)};
-    s.num_targets = s.num_slots + (b->choice.by_message ? 0 : b->plan->num_owned);
+    s.num_targets = s.num_slots + (b->options.by_message ? 0 : b->plan->num_owned);
     TLI_TRY(tli_arena_alloc(&b->scratch, b->plan->num_in, sizeof(int64_t), &s.task_of_in));
     place_returns(&s);
     TLI_TRY(list_contributions(&s));

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "perf/methods.h"
+#include "perf/statistics.h"
 #include "perf/watch.h"
 
 /** What one method did in one direction. Equal on every rank. */
@@ -17,16 +18,23 @@ typedef struct perf_result {
     double min_us;      /* [us] times of one iteration are those of its slowest rank */
     double median_us;
     double p99_us;
-    int64_t wrong;    /* [scalars] over all ranks: the larger of the check before and the check after the timing */
-    perf_skip_t skip; /* why it did not run at all */
-    perf_skip_t note; /* why it ran fewer iterations than asked for */
+    perf_ratio_t ratio;  /* its times by those of tulle in the same iterations; 0 when
+                             tulle did not run too */
+    double predicted_us; /* [us] of naive: what an exchange takes at the rate of alltoallv; 0 = not known */
+    int64_t wrong;       /* [scalars] over all ranks: the larger of the check before and the check after the timing */
+    perf_skip_t skip;    /* why it did not run at all */
+    perf_skip_t note;    /* why it ran fewer iterations than asked for */
 } perf_result_t;
+
+/** What PERF_SLOW_SECONDS is for: nobody waits for an exchange that is there to be outdone. */
+#define PERF_SLOW_SECONDS 2.0
 
 /** How to measure. */
 typedef struct perf_measure_options {
     unsigned methods; /* or of perf_method_bit_t */
     int64_t warmup;
-    int64_t iterations; /* >= 1 */
+    int64_t iterations;  /* >= 1 */
+    double slow_seconds; /* naive is not run when it is predicted to take longer; others are repeated less often */
     perf_watch_t *watch;
 } perf_measure_options_t;
 

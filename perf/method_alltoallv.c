@@ -66,4 +66,10 @@ done:
     return st;
 }
 
-const perf_method_t perf_method_alltoallv = {"alltoallv", PERF_METHOD_ALLTOALLV, 0, NULL, setup, run, teardown};
+const perf_method_t perf_method_alltoallv = {
+    .name = "alltoallv",
+    .bit = PERF_METHOD_ALLTOALLV,
+    .setup = setup,
+    .run = run,
+    .teardown = teardown,
+};

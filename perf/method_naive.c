@@ -58,8 +58,8 @@ static void admit(const perf_case_t *one, perf_skip_t *skip)
 {
     const perf_halo_t *halo = one->halo;
     double bytes = memory_bytes(one);
-    double share = available_bytes() / 2 / one->num_local_ranks;
-    double seconds = (double)halo->num_rows * (double)one->row_bytes * one->num_local_ranks / BYTES_PER_SECOND;
+    double share = available_bytes() / 2 / one->load.num_local_ranks;
+    double seconds = (double)halo->num_rows * (double)one->row_bytes * one->load.num_local_ranks / BYTES_PER_SECOND;
     if (one->direction == TULLE_SCATTER && one->values.op == TULLE_OP_REPLACE)
         snprintf(skip->reason, sizeof skip->reason, "no value stands for \"no contribution\" when replacing");
     else if (halo->num_rows > INT_MAX || (int64_t)halo->num_ranks * halo->num_owned > INT_MAX)
@@ -177,4 +177,11 @@ static tulle_status_t run(void *memory)
     return state->one->direction == TULLE_GATHER ? gather(state) : scatter(state);
 }
 
-const perf_method_t perf_method_naive = {"naive", PERF_METHOD_NAIVE, 0, admit, setup, run, teardown};
+const perf_method_t perf_method_naive = {
+    .name = "naive",
+    .bit = PERF_METHOD_NAIVE,
+    .admit = admit,
+    .setup = setup,
+    .run = run,
+    .teardown = teardown,
+};

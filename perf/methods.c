@@ -8,8 +8,34 @@
 #include "perf/reduce.h"
 #include "src/agree.h"
 
-const perf_method_t *const perf_methods[PERF_NUM_METHODS] = {&perf_method_tulle, &perf_method_naive,
-                                                             &perf_method_alltoallv, &perf_method_neighbor};
+const perf_method_t *const perf_methods[PERF_NUM_METHODS] = {
+    &perf_method_tulle,         &perf_method_naive,       &perf_method_alltoallv,      &perf_method_neighbor,
+    &perf_method_neighbor_init, &perf_method_petsc_basic, &perf_method_petsc_neighbor, &perf_method_hypre};
+
+unsigned perf_methods_built(void)
+{
+    unsigned built = 0;
+    for (int i = 0; i < PERF_NUM_METHODS; i++)
+        if (perf_methods[i]->lacks == NULL)
+            built |= (unsigned)perf_methods[i]->bit;
+    return built;
+}
+
+tulle_status_t perf_methods_open(unsigned methods, MPI_Comm comm)
+{
+    tulle_status_t st = TULLE_OK;
+    for (int i = 0; i < PERF_NUM_METHODS && st == TULLE_OK; i++)
+        if ((methods & (unsigned)perf_methods[i]->bit) != 0 && perf_methods[i]->open != NULL)
+            st = tli_agree(comm, perf_methods[i]->open());
+    return st;
+}
+
+void perf_methods_close(unsigned methods)
+{
+    for (int i = PERF_NUM_METHODS - 1; i >= 0; i--)
+        if ((methods & (unsigned)perf_methods[i]->bit) != 0 && perf_methods[i]->close != NULL)
+            perf_methods[i]->close();
+}
 
 tulle_status_t perf_method_admit(const perf_method_t *method, const perf_case_t *one, perf_skip_t *skip_out)
 {

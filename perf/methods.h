@@ -12,28 +12,35 @@
     X(TULLE, 1, "tulle")                                                                                               \
     X(NAIVE, 2, "naive")                                                                                               \
     X(ALLTOALLV, 4, "alltoallv")                                                                                       \
-    X(NEIGHBOR, 8, "neighbor_alltoallv")
+    X(NEIGHBOR, 8, "neighbor_alltoallv")                                                                               \
+    X(NEIGHBOR_INIT, 16, "neighbor_alltoallv_init")                                                                    \
+    X(PETSC_BASIC, 32, "petsc_basic")                                                                                  \
+    X(PETSC_NEIGHBOR, 64, "petsc_neighbor")                                                                            \
+    X(HYPRE, 128, "hypre")
 
 /** Sets of methods are ors of these. */
 typedef enum perf_method_bit {
 #define PERF_METHOD_ENUM(name, bit, text) PERF_METHOD_##name = bit,
     PERF_METHOD_MAP(PERF_METHOD_ENUM)
 #undef PERF_METHOD_ENUM
-        PERF_METHOD_ALL = 15
+        PERF_METHOD_ALL = 255
 } perf_method_bit_t;
 
-#define PERF_NUM_METHODS 4
+#define PERF_NUM_METHODS 8
 
 /** Why a method cannot or should not run; empty = it may. */
 typedef struct perf_skip {
     char reason[160];
 } perf_skip_t;
 
-/** One method. setup, run and teardown are collective. */
+/** One method. All functions but admit are collective. */
 typedef struct perf_method {
     const char *name;
     perf_method_bit_t bit;
-    int has_plan_order; /* [bool] its ghost rows lie in the order of the plan; else needed id i is row i */
+    const char *lacks;            /* what this build is without, and the method for it; NULL = it can be used */
+    int has_plan_order;           /* [bool] its ghost rows lie in the order of the plan; else needed id i is row i */
+    tulle_status_t (*open)(void); /* once, untimed: start the method's library; several may share it; NULL = none */
+    void (*close)(void);          /* legal without open, and twice */
     void (*admit)(const perf_case_t *one, perf_skip_t *skip); /* this rank's opinion; no communication; NULL = always */
     tulle_status_t (*setup)(const perf_case_t *one, void *ghost, void **state_out);
     tulle_status_t (*run)(void *state); /* timed; packs and unpacks */
@@ -44,9 +51,22 @@ extern const perf_method_t perf_method_tulle;
 extern const perf_method_t perf_method_naive;
 extern const perf_method_t perf_method_alltoallv;
 extern const perf_method_t perf_method_neighbor;
+extern const perf_method_t perf_method_neighbor_init;
+extern const perf_method_t perf_method_petsc_basic;
+extern const perf_method_t perf_method_petsc_neighbor;
+extern const perf_method_t perf_method_hypre;
 
 /** The methods, in the order in which they are reported. */
 extern const perf_method_t *const perf_methods[PERF_NUM_METHODS];
+
+/** Methods that this build has, as an or of bits. */
+unsigned perf_methods_built(void);
+
+/** Start the libraries of some methods, before the first is set up. @collective all ranks of MPI_COMM_WORLD */
+tulle_status_t perf_methods_open(unsigned methods, MPI_Comm comm);
+
+/** Stop them. @collective all ranks of MPI_COMM_WORLD, before MPI_Finalize */
+void perf_methods_close(unsigned methods);
 
 /** Ask every rank whether a method may run; one rank's reason is everybody's. @collective all ranks of the case */
 tulle_status_t perf_method_admit(const perf_method_t *method, const perf_case_t *one, perf_skip_t *skip_out);

@@ -27,13 +27,17 @@ enum option_key {
     KEY_DTYPE,
     KEY_GHOST_ORDER,
     KEY_TOPOLOGY,
+    KEY_PROBE,
     KEY_STRATEGY,
+    KEY_MEASURE,
     KEY_NO_SHARED_MEMORY,
-    KEY_PLAIN_MEMORY,
+    KEY_MEMORY,
+    KEY_TRANSPORT,
     KEY_TIMEOUT_MS,
     KEY_SAVE_PLAN,
     KEY_LOAD_PLAN,
     KEY_METHODS,
+    KEY_PEERS,
     KEY_ITERATIONS,
     KEY_WARMUP,
     KEY_NAIVE_LIMIT_MB,
@@ -58,16 +62,27 @@ static const struct argp_option option_table[] = {
     {"ghost-order", KEY_GHOST_ORDER, "ORDER", 0, "of ghost rows: caller (ascending ids) or plan (default caller)", 2},
     {NULL, 0, NULL, 0, "Machine and plan:", 3},
     {"topology", KEY_TOPOLOGY, "TEXT", 0, "such as 2x4, 2x2x2 or 3,1,4, or a FILE.topo (default: discovered)", 3},
-    {"strategy", KEY_STRATEGY, "NAME", 0, "auto, direct, rail, balanced or aggregated (default auto)", 3},
+    {"probe", KEY_PROBE, "FILE.topo", OPTION_ARG_OPTIONAL,
+     "measure the links first, print them, plan with them; needs no input; --probe=FILE.topo keeps them", 3},
+    {"strategy", KEY_STRATEGY, "NAME", 0, "auto, direct, rail, balanced, aggregated or striped (default auto)", 3},
+    {"measure", KEY_MEASURE, NULL, 0, "time the best strategies and keep the fastest", 3},
     {"no-shared-memory", KEY_NO_SHARED_MEMORY, NULL, 0, "use MPI messages inside a node too", 3},
-    {"plain-memory", KEY_PLAIN_MEMORY, NULL, 0, "rows not from tulle_alloc, so that ranks cannot read them in place",
+    {"memory", KEY_MEMORY, "KIND", 0,
+     "of rows: host (default), pinned, device, managed, or plain: not from tulle_alloc, so that ranks cannot read them "
+     "in "
+     "place",
      3},
+    {"transport", KEY_TRANSPORT, "NAME", 0,
+     "the only one to use: auto (default), shared_memory, mpi, cuda_ipc or cuda_staged", 3},
     {"timeout-ms", KEY_TIMEOUT_MS, "N", 0, "longest wait for another rank (default: for ever)", 3},
     {"save-plan", KEY_SAVE_PLAN, "FILE", 0, "write the plan", 3},
     {"load-plan", KEY_LOAD_PLAN, "FILE", 0, "use a plan that was written for the same input and topology", 3},
     {NULL, 0, NULL, 0, "Measurement:", 4},
-    {"methods", KEY_METHODS, "LIST", 0, "all, none, or some of tulle,naive,alltoallv,neighbor_alltoallv (default all)",
+    {"peers", KEY_PEERS, "LIST", 0,
+     "what to run beside tulle: all, none, or some of naive,alltoallv,neighbor_alltoallv,neighbor_alltoallv_init,"
+     "petsc_basic,petsc_neighbor,hypre (default all that this build has)",
      4},
+    {"methods", KEY_METHODS, "LIST", 0, "the same, with tulle one of the names: none measures nothing", 4},
     {"iterations", KEY_ITERATIONS, "N", 0, "timed exchanges per method (default 20)", 4},
     {"warmup", KEY_WARMUP, "N", 0, "exchanges before (default 3)", 4},
     {"naive-limit-mb", KEY_NAIVE_LIMIT_MB, "N", 0, "skip naive when it needs more MiB per rank (default 1024)", 4},
@@ -100,7 +115,7 @@ typedef struct word {
 static tulle_status_t parse_word(const char *option, const char *text, const word_t *words, size_t num_words,
                                  int *value_out)
 {
-    char allowed[128] = "";
+    char allowed[160] = "";
     for (size_t i = 0; i < num_words; i++) {
         size_t used = strlen(allowed);
         if (strcmp(text, words[i].text) == 0) {
@@ -118,6 +133,8 @@ static const word_t ops[] = {TULLE_OP_MAP(PERF_WORD)};
 static const word_t datatypes[] = {TULLE_DATATYPE_MAP(PERF_SIZED_WORD)};
 static const word_t strategies[] = {TULLE_STRATEGY_MAP(PERF_WORD)};
 static const word_t methods[] = {PERF_METHOD_MAP(PERF_WORD)};
+static const word_t memories[] = {PERF_MEMORY_MAP(PERF_WORD)};
+static const word_t transports[] = {TULLE_TRANSPORT_MAP(PERF_WORD)};
 static const word_t directions[] = {{"gather", 1}, {"scatter", 2}, {"both", 3}};
 static const word_t ghost_orders[] = {{"caller", TULLE_GHOST_ORDER_CALLER}, {"plan", TULLE_GHOST_ORDER_PLAN}};
 
@@ -178,25 +195,42 @@ done:
     return st;
 }
 
-static tulle_status_t parse_methods(const char *text, perf_options_t *options)
+/* A name that is known, but not in this build, is told from one that is not known. */
+static tulle_status_t parse_method(const char *option, const char *name, unsigned *methods_out)
+{
+    tulle_status_t st = TULLE_OK;
+    int bit = 0;
+    TLI_TRY(parse_word(option, name, methods, COUNT_OF(methods), &bit));
+    for (int i = 0; i < PERF_NUM_METHODS; i++)
+        TLI_REQUIRE(perf_methods[i]->bit != (unsigned)bit || perf_methods[i]->lacks == NULL, TULLE_ERR_UNSUPPORTED,
+                    "--%s names %s, which is not in this build: it needs %s", option, name, perf_methods[i]->lacks);
+    *methods_out |= (unsigned)bit;
+done:
+    return st;
+}
+
+static tulle_status_t parse_methods(const char *option, const char *text, unsigned *methods_out)
 {
     tulle_status_t st = TULLE_OK;
     char name[32];
     int length = 0;
-    options->methods = 0;
-    if (strcmp(text, "all") == 0)
-        options->methods = PERF_METHOD_ALL;
+    *methods_out = strcmp(text, "all") == 0 ? perf_methods_built() : 0;
     if (strcmp(text, "all") == 0 || strcmp(text, "none") == 0)
         goto done;
     for (const char *rest = text; rest != NULL; rest = *rest == ',' ? rest + 1 : NULL) {
-        int bit = 0;
         TLI_REQUIRE(sscanf(rest, "%31[^,]%n", name, &length) == 1, TULLE_ERR_ARG,
-                    "--methods is '%.60s'; give all, none, or names with commas between them", text);
-        TLI_TRY(parse_word("methods", name, methods, COUNT_OF(methods), &bit));
-        options->methods |= (unsigned)bit;
+                    "--%s is '%.60s'; give all, none, or names with commas between them", option, text);
+        TLI_TRY(parse_method(option, name, methods_out));
         rest += length;
     }
 done:
+    return st;
+}
+
+static tulle_status_t parse_peers(const char *text, unsigned *methods_out)
+{
+    tulle_status_t st = parse_methods("peers", text, methods_out);
+    *methods_out |= PERF_METHOD_TULLE;
     return st;
 }
 
@@ -231,6 +265,14 @@ static tulle_status_t parse_value(int key, const char *text, perf_options_t *opt
     case KEY_GHOST_ORDER:
         st = parse_word("ghost-order", text, ghost_orders, COUNT_OF(ghost_orders), &value);
         options->ghost_order = (tulle_ghost_order_t)value;
+        return st;
+    case KEY_MEMORY:
+        st = parse_word("memory", text, memories, COUNT_OF(memories), &value);
+        options->memory = (perf_memory_t)value;
+        return st;
+    case KEY_TRANSPORT:
+        st = parse_word("transport", text, transports, COUNT_OF(transports), &value);
+        options->transport = (tulle_transport_t)value;
         return st;
     case KEY_STRATEGY:
         st = parse_word("strategy", text, strategies, COUNT_OF(strategies), &value);
@@ -277,8 +319,17 @@ static tulle_status_t parse_option(int key, char *text, perf_options_t *options)
     case KEY_TOPOLOGY:
         options->topology = text;
         return TULLE_OK;
+    case KEY_PROBE:
+        options->is_probing = 1;
+        options->probe = text;
+        return TULLE_OK;
+    case KEY_MEASURE:
+        options->is_measuring = 1;
+        return TULLE_OK;
     case KEY_METHODS:
-        return parse_methods(text, options);
+        return parse_methods("methods", text, &options->methods);
+    case KEY_PEERS:
+        return parse_peers(text, &options->methods);
     case KEY_JSON:
         return parse_file("json", text, &options->json);
     case KEY_SAVE_PLAN:
@@ -287,9 +338,6 @@ static tulle_status_t parse_option(int key, char *text, perf_options_t *options)
         return parse_file("load-plan", text, &options->load_plan);
     case KEY_NO_SHARED_MEMORY:
         options->disable_shared_memory = 1;
-        return TULLE_OK;
-    case KEY_PLAIN_MEMORY:
-        options->has_plain_memory = 1;
         return TULLE_OK;
     case KEY_EXPLAIN:
         options->is_explaining = 1;
@@ -365,7 +413,7 @@ done:
 static tulle_status_t check_options(perf_options_t *options)
 {
     tulle_status_t st = TULLE_OK;
-    TLI_REQUIRE(options->source != PERF_SOURCE_NONE, TULLE_ERR_ARG,
+    TLI_REQUIRE(options->source != PERF_SOURCE_NONE || options->is_probing, TULLE_ERR_ARG,
                 "no input is given; name one with --matrix FILE, --grid NXxNYxNZ or --random ROWS,NNZ,SEED");
     TLI_TRY(check_grid(options));
     TLI_REQUIRE(!options->do_scatter || perf_reduce_knows(options->datatype, options->reduce), TULLE_ERR_ARG,
@@ -380,6 +428,8 @@ static tulle_status_t check_options(perf_options_t *options)
                 TULLE_ERR_ARG,
                 "--load-plan brings its own strategy and ghost order; leave out --strategy and "
                 "--ghost-order");
+    TLI_REQUIRE(!options->is_measuring || (options->strategy == TULLE_STRATEGY_AUTO && options->load_plan == NULL),
+                TULLE_ERR_ARG, "--measure chooses the strategy; leave out --strategy and --load-plan");
 done:
     return st;
 }
@@ -394,7 +444,7 @@ tulle_status_t perf_options_parse(int argc, char **argv, perf_options_t *options
                             .datatype = TULLE_F32,
                             .strategy = TULLE_STRATEGY_AUTO,
                             .ghost_order = TULLE_GHOST_ORDER_CALLER,
-                            .methods = PERF_METHOD_ALL,
+                            .methods = perf_methods_built(),
                             .iterations = 20,
                             .warmup = 3,
                             .naive_limit_mb = 1024},

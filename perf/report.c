@@ -3,6 +3,7 @@
 #include "perf/report.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <string.h>
 
 #include <mpi.h>
@@ -65,11 +66,16 @@ static void print_header(const perf_report_t *report, FILE *out)
             options->load_plan != NULL                       ? "as loaded"
             : options->ghost_order == TULLE_GHOST_ORDER_PLAN ? "plan"
                                                              : "caller");
+    fprintf(out, "# rows in %s memory, transport %s%s\n", perf_memory_name(options->memory),
+            tulle_transport_name(options->transport),
+            options->memory == PERF_MEMORY_DEVICE ? "; for other methods they are copied to host memory and back, timed"
+                                                  : "");
     fprintf(out,
             "# pattern inspected in %.0f us; plan %s in %.0f us; ordered node pairs: %d direct, %d routed, "
-            "%d aggregated\n",
+            "%d aggregated, %d striped\n",
             report->pattern_us, options->load_plan != NULL ? "loaded" : "made", report->setup_us,
-            report->stats.direct_pairs, report->stats.routed_pairs, report->stats.aggregated_pairs);
+            report->stats.direct_pairs, report->stats.routed_pairs, report->stats.aggregated_pairs,
+            report->stats.striped_pairs);
 }
 
 /* Percent of `before` that `after` saves. */
@@ -117,15 +123,38 @@ static void print_result(const perf_report_t *report, const perf_result_t *resul
     const char *op = is_gather ? "gather" : "scatter";
     int64_t bytes = report->num_needed * report->row_bytes;
     if (result->skip.reason[0] != '\0') {
-        fprintf(out, "# %18s %8s skipped: %s\n", result->method, op, result->skip.reason);
+        fprintf(out, "# %23s %8s skipped: %s\n", result->method, op, result->skip.reason);
         return;
     }
-    fprintf(out, "  %18s %8s %8s %11" PRId64 " %13" PRId64 " %6" PRId64 " %11.1f %11.1f %11.1f %12.3f %9" PRId64 "\n",
+    fprintf(out, "  %23s %8s %8s %11" PRId64 " %13" PRId64 " %6" PRId64 " %11.1f %11.1f %11.1f %12.3f %9" PRId64,
             result->method, op, is_gather ? "none" : tulle_op_name(report->options->reduce), report->num_needed, bytes,
             result->iterations, result->min_us, result->median_us, result->p99_us,
             result->median_us > 0 ? (double)bytes / result->median_us / 1e3 : 0.0, result->wrong);
+    if (result->ratio.ratio > 0)
+        fprintf(out, " %7.2f %6.2f - %.2f\n", result->ratio.ratio, result->ratio.low, result->ratio.high);
+    else
+        fprintf(out, " %7s\n", "-");
     if (result->note.reason[0] != '\0')
-        fprintf(out, "# %18s %8s %s\n", result->method, op, result->note.reason);
+        fprintf(out, "# %23s %8s %s\n", result->method, op, result->note.reason);
+}
+
+double perf_report_prediction_error(const perf_report_t *report, const perf_result_t *result)
+{
+    double predicted_us = report->stats.predicted_plan_ns / 1e3;
+    int is_predicted = strcmp(result->method, "tulle") == 0 && result->median_us > 0;
+    return is_predicted ? 100.0 * (predicted_us / result->median_us - 1.0) : NAN;
+}
+
+static void print_predictions(const perf_report_t *report, FILE *out)
+{
+    for (int i = 0; i < report->num_results; i++) {
+        const perf_result_t *result = &report->results[i];
+        double error = perf_report_prediction_error(report, result);
+        if (!isnan(error))
+            fprintf(out, "# Predicted for %s : %.1f us, measured %.1f us: %+.1f %%\n",
+                    result->direction == TULLE_GATHER ? "gather" : "scatter", report->stats.predicted_plan_ns / 1e3,
+                    result->median_us, error);
+    }
 }
 
 static void print_break_even(const perf_report_t *report, FILE *out)
@@ -141,12 +170,16 @@ void perf_report_print_results(const perf_report_t *report, FILE *out)
 {
     int64_t wrong = perf_report_count_wrong(report);
     if (report->num_results > 0) {
-        fprintf(out, "#\n# Times of the slowest rank, packing and unpacking included; algbw by the median.\n");
-        fprintf(out, "# %18s %8s %8s %11s %13s %6s %11s %11s %11s %12s %9s\n", "method", "op", "redop", "rows", "bytes",
-                "iters", "min(us)", "median(us)", "p99(us)", "algbw(GB/s)", "#wrong");
+        fprintf(
+            out,
+            "#\n# Times of the slowest rank, packing and unpacking included; algbw by the median. Ratio of medians, "
+            "method by tulle,\n# and its 95 %% confidence interval.\n");
+        fprintf(out, "# %23s %8s %8s %11s %13s %6s %11s %11s %11s %12s %9s %7s %14s\n", "method", "op", "redop", "rows",
+                "bytes", "iters", "min(us)", "median(us)", "p99(us)", "algbw(GB/s)", "#wrong", "ratio", "between");
     }
     for (int i = 0; i < report->num_results; i++)
         print_result(report, &report->results[i], out);
+    print_predictions(report, out);
     print_break_even(report, out);
     fprintf(out, "# Out of bounds values : %" PRId64 " %s\n", wrong, wrong == 0 ? "OK" : "FAILED");
     fflush(out);

@@ -26,14 +26,15 @@ static void count_pairs(const perf_halo_t *halo, const int *node_of, perf_volume
 /* What the ranks of this node need from other nodes, in one list on the node's lowest rank. */
 typedef struct union_list {
     MPI_Comm node;
-    int rank;        /* in node */
-    int num_ranks;   /* in node */
-    int num_mine;    /* [rows] */
-    int64_t *mine;   /* [num_mine] */
-    int *count;      /* [num_ranks] on rank 0 */
-    int *start;      /* [num_ranks] on rank 0 */
-    int64_t num_all; /* [rows] on rank 0, several times those that several need */
-    int64_t *all;    /* [num_all] on rank 0 */
+    int rank;         /* in node */
+    int num_ranks;    /* in node */
+    int num_mine;     /* [rows] */
+    int64_t *mine;    /* [num_mine] */
+    int *count;       /* [num_ranks] on rank 0 */
+    int *start;       /* [num_ranks] on rank 0 */
+    int64_t *leaving; /* [num_ranks of the job] by node: rows that it sends to this one, each once */
+    int64_t num_all;  /* [rows] on rank 0, several times those that several need */
+    int64_t *all;     /* [num_all] on rank 0 */
     tli_arena_t arena;
 } union_list_t;
 
@@ -43,6 +44,7 @@ static tulle_status_t list_mine(const perf_halo_t *halo, const int *node_of, uni
     TLI_TRY(tli_arena_alloc_raw(&list->arena, halo->num_needed, sizeof(int64_t), &list->mine));
     TLI_TRY(tli_arena_alloc(&list->arena, list->num_ranks, sizeof(int), &list->count));
     TLI_TRY(tli_arena_alloc(&list->arena, list->num_ranks, sizeof(int), &list->start));
+    TLI_TRY(tli_arena_alloc(&list->arena, halo->num_ranks, sizeof(int64_t), &list->leaving));
     for (int owner = 0; owner < halo->num_ranks; owner++)
         for (int i = halo->needed_start[owner]; i < halo->needed_start[owner + 1]; i++)
             if (node_of[owner] != node_of[halo->rank])
@@ -72,17 +74,38 @@ static int compare_ids(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static int64_t count_distinct(int64_t *ids, int64_t n)
+/* Distinct rows of the list, and by which nodes they are sent. */
+static int64_t count_distinct(const perf_halo_t *halo, const int *node_of, union_list_t *list)
 {
-    int64_t num = n > 0;
-    qsort(ids, (size_t)n, sizeof *ids, compare_ids);
-    for (int64_t i = 1; i < n; i++)
-        num += ids[i] != ids[i - 1];
+    int64_t num = 0;
+    qsort(list->all, (size_t)list->num_all, sizeof *list->all, compare_ids);
+    for (int64_t i = 0; i < list->num_all; i++) {
+        if (i > 0 && list->all[i] == list->all[i - 1])
+            continue;
+        list->leaving[node_of[perf_block_owner(halo->num_rows, halo->num_ranks, list->all[i])]]++;
+        num++;
+    }
     return num;
 }
 
-/* Distinct rows that enter this node, on its lowest rank; 0 on the others. */
-static tulle_status_t count_union(const perf_halo_t *halo, const int *node_of, int64_t *rows_out, int *is_too_many_out)
+/* The larger of what enters and what leaves, of the node where it is most. */
+static tulle_status_t find_busiest(const perf_halo_t *halo, int64_t num_entering, int64_t *leaving, int64_t *rows_out)
+{
+    tulle_status_t st = TULLE_OK;
+    int64_t busiest = 0;
+    TLI_MPI(MPI_Allreduce(&num_entering, &busiest, 1, MPI_INT64_T, MPI_MAX, halo->comm));
+    TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, leaving, halo->num_ranks, MPI_INT64_T, MPI_SUM, halo->comm));
+    for (int node = 0; node < halo->num_ranks; node++) /* no more nodes than ranks */
+        if (leaving[node] > busiest)
+            busiest = leaving[node];
+    *rows_out = busiest;
+done:
+    return st;
+}
+
+/* Distinct rows that enter this node, on its lowest rank; 0 on the others. And those of the busiest node. */
+static tulle_status_t count_union(const perf_halo_t *halo, const int *node_of, int64_t *rows_out, int64_t *busiest_out,
+                                  int *is_too_many_out)
 {
     tulle_status_t st = TULLE_OK;
     union_list_t list = {.node = MPI_COMM_NULL, .arena = TLI_ARENA_INIT};
@@ -98,7 +121,8 @@ static tulle_status_t count_union(const perf_halo_t *halo, const int *node_of, i
     if (!is_too_many) {
         TLI_MPI(MPI_Gatherv(list.mine, list.num_mine, MPI_INT64_T, list.all, list.count, list.start, MPI_INT64_T, 0,
                             list.node));
-        *rows_out = list.rank == 0 ? count_distinct(list.all, list.num_all) : 0;
+        *rows_out = list.rank == 0 ? count_distinct(halo, node_of, &list) : 0;
+        TLI_TRY(find_busiest(halo, *rows_out, list.leaving, busiest_out));
     }
     *is_too_many_out = is_too_many;
 done:
@@ -111,12 +135,14 @@ done:
 tulle_status_t perf_volume_count(const perf_halo_t *halo, const int *node_of, perf_volume_t *volume_out)
 {
     tulle_status_t st = TULLE_OK;
-    perf_volume_t volume = {0, 0, 0, 0, 0};
+    perf_volume_t volume = {0, 0, 0, 0, 0, 0};
+    int64_t busiest_rows = 0;
     int is_too_many = 0;
     count_pairs(halo, node_of, &volume);
-    TLI_TRY(count_union(halo, node_of, &volume.limit_rows, &is_too_many));
+    TLI_TRY(count_union(halo, node_of, &volume.limit_rows, &busiest_rows, &is_too_many));
     TLI_MPI(
         MPI_Allreduce(MPI_IN_PLACE, &volume, (int)(sizeof volume / sizeof(int64_t)), MPI_INT64_T, MPI_SUM, halo->comm));
+    volume.busiest_rows = is_too_many ? -1 : busiest_rows;
     if (is_too_many)
         volume.limit_rows = -1;
     *volume_out = volume;

@@ -16,6 +16,7 @@ typedef struct perf_volume {
     int64_t limit_rows; /* -1 when a node needs more rows than MPI can collect on one rank */
     int64_t naive_messages;
     int64_t direct_messages;
+    int64_t busiest_rows; /* of limit: rows that enter or leave the busiest node, whichever is more; -1 as above */
 } perf_volume_t;
 
 /**

@@ -14,6 +14,12 @@ typedef struct tli_rows {
     int64_t stride_bytes;
 } tli_rows_t;
 
+/** The rows from a first one on. */
+static inline tli_rows_t tli_rows_from(const tli_rows_t *rows, int64_t first)
+{
+    return (tli_rows_t){rows->base + first * rows->stride_bytes, rows->stride_bytes};
+}
+
 /** Copy rows: target row target_index[i] = source row source_index[i]. A NULL index stands for 0, 1, 2, ... */
 typedef struct tli_copy_args {
     tli_rows_t target, source;

@@ -73,7 +73,7 @@ static void use_topology(const char *prefix, int rank)
 {
     tulle_topology_t *topology = NULL;
     tulle_topology_t *copy = NULL;
-    tulle_link_t link = {1500.0, 25e9, 4};
+    tulle_link_t link = {1500.0, 25e9, 4, 300.0, 0};
     char path[1024];
     CHECK_OK(tulle_topology_parse("2x4", 8, &topology));
     CHECK(tulle_topology_num_ranks(topology) == 8);
@@ -163,6 +163,16 @@ static void inspect_plan(const tulle_plan_t *plan, int rank)
     CHECK(json == TULLE_OK || json == (rank == 0 ? TULLE_ERR_UNSUPPORTED : TULLE_ERR_REMOTE)); /* without Jansson */
 }
 
+static void measure_links(tulle_comm_t *comm)
+{
+    tulle_probe_options_t options = TULLE_PROBE_OPTIONS_INIT;
+    tulle_topology_t *topology = NULL;
+    options.time_ms = 10;
+    CHECK_OK(tulle_comm_probe(comm, &options, &topology));
+    CHECK(strcmp(tulle_topology_text(topology), tulle_topology_text(tulle_comm_topology(comm))) == 0);
+    tulle_topology_destroy(&topology);
+}
+
 static void move_rows(tulle_plan_t *plan, int rank, int size)
 {
     const int64_t first = (int64_t)rank * NUM_OWNED;
@@ -171,6 +181,8 @@ static void move_rows(tulle_plan_t *plan, int rank, int size)
     double ghost[2 * WIDTH];
     tulle_exchange_t *exchange = NULL;
     tulle_field_t field = {NULL, NULL, TULLE_F64, WIDTH, 0, 0};
+    tulle_exchange_stats_t stats;
+    tulle_transport_t transport = TULLE_TRANSPORT_AUTO;
     tulle_status_t st = TULLE_IN_PROGRESS;
     field.owned = owned;
     field.ghost = ghost;
@@ -184,6 +196,12 @@ static void move_rows(tulle_plan_t *plan, int rank, int size)
     CHECK(ghost[0] == value_of(next + 4, 0) && ghost[2 * WIDTH - 1] == value_of(next, WIDTH - 1));
     CHECK_OK(tulle_exchange_start(exchange, NULL));
     CHECK_OK(tulle_exchange_wait(exchange));
+    stats.struct_size = sizeof stats;
+    CHECK_OK(tulle_exchange_get_stats(exchange, &stats));
+    CHECK(!stats.on_device && stats.transports[TULLE_TRANSPORT_CUDA_IPC].messages == 0);
+    CHECK_OK(tulle_exchange_explain(exchange, stdout));
+    CHECK_OK(tulle_transport_parse("shared_memory", &transport));
+    CHECK(strcmp(tulle_transport_name(transport), "shared_memory") == 0);
     tulle_exchange_destroy(&exchange);
 
     memset(ghost, 0, sizeof ghost);
@@ -217,6 +235,8 @@ int main(int argc, char **argv)
     CHECK(tulle_comm_rank(comm) == rank && tulle_comm_size(comm) == size);
     CHECK(tulle_topology_num_groups(tulle_comm_topology(comm), 0) == size);
     CHECK(tulle_comm_is_emulated(comm) == 0 || size > 1);
+
+    measure_links(comm);
 
     pattern = use_patterns(comm);
     CHECK_OK(tulle_plan_create(comm, pattern, NULL, &plan));

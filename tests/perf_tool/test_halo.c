@@ -67,7 +67,9 @@ static void check_wanted(const perf_halo_t *halo, const needs_t *needs)
 /* The definitions of the words, row by row. */
 static perf_volume_t count_by_definition(const needs_t *needs, int64_t num_rows, const int *node_of)
 {
-    perf_volume_t volume = {0, 0, 0, 0, 0};
+    perf_volume_t volume = {0, 0, 0, 0, 0, 0};
+    int64_t entering[MAX_RANKS] = {0}; /* by node */
+    int64_t leaving[MAX_RANKS] = {0};
     unsigned char is_naive[MAX_RANKS][MAX_RANKS] = {{0}};
     unsigned char is_direct[MAX_RANKS][MAX_RANKS] = {{0}};
     for (int64_t row = 0; row < num_rows; row++) {
@@ -82,8 +84,15 @@ static perf_volume_t count_by_definition(const needs_t *needs, int64_t num_rows,
             is_direct[owner][r] |= needs->of[r][row];
             enters[node_of[r]] |= needs->of[r][row];
         }
-        for (int node = 0; node < harness_size; node++)
+        for (int node = 0; node < harness_size; node++) {
             volume.limit_rows += enters[node];
+            entering[node] += enters[node];
+            leaving[node_of[owner]] += enters[node];
+        }
+    }
+    for (int i = 0; i < 2 * MAX_RANKS; i++) {
+        int64_t rows = i % 2 ? entering[i / 2] : leaving[i / 2];
+        volume.busiest_rows = rows > volume.busiest_rows ? rows : volume.busiest_rows;
     }
     for (int i = 0; i < MAX_RANKS * MAX_RANKS; i++) {
         volume.naive_messages += is_naive[i / MAX_RANKS][i % MAX_RANKS];
@@ -145,7 +154,7 @@ static void test_halo_grid_matches_table(void **state)
 
 static void test_volume_check_names_what_differs(void **state)
 {
-    perf_volume_t volume = {100, 50, 40, 12, 6};
+    perf_volume_t volume = {100, 50, 40, 12, 6, 0};
     tulle_plan_stats_t stats;
     memset(&stats, 0, sizeof stats);
     stats.num_levels = 1;

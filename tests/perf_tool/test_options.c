@@ -47,7 +47,7 @@ static void test_options_defaults(void **state)
     assert_null(options.topology);
     assert_int_equal(options.strategy, TULLE_STRATEGY_AUTO);
     assert_int_equal(options.ghost_order, TULLE_GHOST_ORDER_CALLER);
-    assert_int_equal(options.methods, PERF_METHOD_ALL);
+    assert_int_equal(options.methods, perf_methods_built());
     assert_true(options.iterations > 0 && options.warmup >= 0);
     assert_int_equal(options.naive_limit_mb, 1024);
     assert_null(options.json);
@@ -70,15 +70,16 @@ static void test_options_all_given(void **state)
 
 static void test_options_more_given(void **state)
 {
-    perf_options_t options =
-        parse_good("--random 10,2,77 --op scatter --explain --json a.json --save-plan p "
-                   "--no-shared-memory --plain-memory --timeout-ms 9 --naive-limit-mb 0 --methods none");
+    perf_options_t options = parse_good(
+        "--random 10,2,77 --op scatter --explain --json a.json --save-plan p "
+        "--no-shared-memory --memory plain --transport mpi --timeout-ms 9 --naive-limit-mb 0 --methods none");
     assert_int_equal(options.source, PERF_SOURCE_RANDOM);
     assert_int_equal(options.random_rows, 10);
     assert_int_equal(options.random_nnz_per_row, 2);
     assert_int_equal(options.random_seed, 77);
     assert_true(!options.do_gather && options.do_scatter);
-    assert_true(options.is_explaining && options.disable_shared_memory && options.has_plain_memory);
+    assert_true(options.is_explaining && options.disable_shared_memory && options.memory == PERF_MEMORY_PLAIN &&
+                options.transport == TULLE_TRANSPORT_MPI);
     assert_string_equal(options.json, "a.json");
     assert_string_equal(options.save_plan, "p");
     assert_int_equal(options.timeout_ms, 9);
@@ -86,12 +87,49 @@ static void test_options_more_given(void **state)
     assert_int_equal(options.methods, 0);
 }
 
+static void test_options_of_measuring(void **state)
+{
+    perf_options_t options = parse_good("--probe");
+    assert_int_equal(options.source, PERF_SOURCE_NONE);
+    assert_true(options.is_probing && !options.is_measuring);
+    assert_null(options.probe);
+    options = parse_good("--probe=x.topo --grid 4x4 --measure");
+    assert_string_equal(options.probe, "x.topo");
+    assert_true(options.is_probing && options.is_measuring);
+    assert_int_equal(options.source, PERF_SOURCE_GRID);
+}
+
 static void test_options_methods(void **state)
 {
-    assert_int_equal(parse_good("--grid 4x4 --methods all").methods, PERF_METHOD_ALL);
+    assert_int_equal(parse_good("--grid 4x4 --methods all").methods, perf_methods_built());
     assert_int_equal(parse_good("--grid 4x4 --methods tulle").methods, PERF_METHOD_TULLE);
     assert_int_equal(parse_good("--grid 4x4 --methods neighbor_alltoallv,naive").methods,
                      PERF_METHOD_NAIVE | PERF_METHOD_NEIGHBOR);
+}
+
+static void test_options_peers_run_beside_tulle(void **state)
+{
+    assert_int_equal(parse_good("--grid 4x4 --peers all").methods, perf_methods_built());
+    assert_int_equal(parse_good("--grid 4x4 --peers none").methods, PERF_METHOD_TULLE);
+    assert_int_equal(parse_good("--grid 4x4 --peers alltoallv").methods, PERF_METHOD_TULLE | PERF_METHOD_ALLTOALLV);
+}
+
+/* Whichever of them this build has: the others are refused with what they need. */
+static void test_options_peers_known_but_not_built_says_what_it_needs(void **state)
+{
+    for (int i = 0; i < PERF_NUM_METHODS; i++) {
+        char line[128];
+        perf_options_t options;
+        const perf_method_t *method = perf_methods[i];
+        snprintf(line, sizeof line, "--grid 4x4 --peers %s", method->name);
+        if (method->lacks == NULL) {
+            assert_true((parse_good(line).methods & (unsigned)method->bit) != 0);
+            continue;
+        }
+        assert_int_equal(parse(line, &options), TULLE_ERR_UNSUPPORTED);
+        assert_non_null(strstr(tulle_last_error()->text, "not in this build"));
+        assert_non_null(strstr(tulle_last_error()->text, method->lacks));
+    }
 }
 
 static void test_options_grid(void **state)
@@ -165,6 +203,8 @@ static void test_options_refused(void **state)
         {"--matrix A.mtx --methods", "'--methods'"},
         {"--matrix A.mtx --methods tulle,fast", "'fast'; give one of: tulle, naive"},
         {"--matrix A.mtx --methods tulle,", "'tulle,'"},
+        {"--matrix A.mtx --peers fast", "--peers is 'fast'; give one of: tulle, naive, alltoallv, neighbor_alltoallv, "
+                                        "neighbor_alltoallv_init, petsc_basic, petsc_neighbor, hypre"},
         {"--matrix A.mtx --methods ,tulle", "',tulle'"},
         {"--matrix A.mtx --dtype byte", "byte with sum; give --op gather, or --reduce replace"},
         {"--matrix A.mtx --dtype c64 --reduce min", "c64 with min"},
@@ -172,6 +212,8 @@ static void test_options_refused(void **state)
         {"--matrix A.mtx --periodic x", "without --grid"},
         {"--matrix A.mtx --load-plan p --strategy rail", "leave out --strategy"},
         {"--matrix A.mtx --load-plan p --ghost-order plan", "leave out --strategy"},
+        {"--matrix A.mtx --measure --strategy rail", "leave out --strategy"},
+        {"--matrix A.mtx --measure --load-plan p", "leave out --strategy and --load-plan"},
         {"--grid 4", "'4'; give two or three"},
         {"--grid 4x4x", "'4x4x'"},
         {"--grid 4x4x4x4", "'4x4x4x4'"},
@@ -200,7 +242,10 @@ int main(void)
         cmocka_unit_test(test_options_defaults),
         cmocka_unit_test(test_options_all_given),
         cmocka_unit_test(test_options_more_given),
+        cmocka_unit_test(test_options_of_measuring),
         cmocka_unit_test(test_options_methods),
+        cmocka_unit_test(test_options_peers_run_beside_tulle),
+        cmocka_unit_test(test_options_peers_known_but_not_built_says_what_it_needs),
         cmocka_unit_test(test_options_grid),
         cmocka_unit_test(test_options_every_word_is_known),
         cmocka_unit_test(test_options_help_needs_nothing_else),

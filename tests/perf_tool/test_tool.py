@@ -15,6 +15,7 @@ import tempfile
 
 SKIPPED = 77
 METHODS = ["tulle", "naive", "alltoallv", "neighbor_alltoallv"]
+OPTIONAL = ["neighbor_alltoallv_init", "petsc_basic", "petsc_neighbor", "hypre"]  # as the build found them
 # What issue 2 promises; more members may come.
 MEMBERS = {
     "": {"ranks": int, "topology": str, "emulated": bool, "input": dict, "width": int, "dtype": str, "row_bytes": int,
@@ -89,9 +90,20 @@ def check_volumes(report):
         assert level["bytes"] == level["rows"] * report["row_bytes"]
 
 
+def check_ratio(result, report):
+    """Of medians, by that of tulle in the same direction; so no ratio for tulle itself, nor without it."""
+    tulle = [r["median_us"] for r in report["results"] if (r["method"], r["op"]) == ("tulle", result["op"])]
+    if result["method"] == "tulle" or not tulle:
+        assert "ratio" not in result, result
+    elif "note" not in result:
+        assert math.isclose(result["ratio"], result["median_us"] / tulle[0], rel_tol=1e-6), (result, tulle)
+        assert 0 < result["ratio_low"] <= result["ratio_high"], result
+
+
 def check_results(report, directions, methods):
     found = [(result["op"], result["method"]) for result in report["results"]]
-    assert found == [(op, method) for op in directions for method in methods], found
+    built = [method for method in OPTIONAL if methods == METHODS and (directions[0], method) in found]
+    assert found == [(op, method) for op in directions for method in methods + built], found
     for result in report["results"]:
         assert result["wrong"] == 0, result
         if "skipped" in result:
@@ -99,6 +111,7 @@ def check_results(report, directions, methods):
         else:
             assert result["iterations"] > 0, result
             assert 0 < result["min_us"] <= result["median_us"] <= result["p99_us"], result
+            check_ratio(result, report)
 
 
 def check_break_even(report):
@@ -144,11 +157,14 @@ def count_volumes(matrix, node_of):
     row_owner, column_owner = owners(rows, len(node_of)), owners(columns, len(node_of))
     needs = {(row_owner[i], j) for i, j in places if node_of[row_owner[i]] != node_of[column_owner[j]]}
     naive = sum(node_of[owner] != node for owner in column_owner for node in node_of)
-    return {"naive": naive, "direct": len(needs), "limit": len({(node_of[rank], j) for rank, j in needs})}
+    crossing = {(node_of[rank], j) for rank, j in needs}
+    busiest = max(max(sum(to == node for to, _ in crossing), sum(node_of[column_owner[j]] == node for _, j in crossing))
+                  for node in set(node_of))
+    return {"naive": naive, "direct": len(needs), "limit": len(crossing), "busiest": busiest}
 
 
 def expect_volumes(report, expected):
-    rows = report["volume"]["inter_node_rows"]
+    rows = {"busiest": report["volume"]["limit_busiest_rows"], **report["volume"]["inter_node_rows"]}
     assert {name: rows[name] for name in expected} == expected, (rows, expected)
 
 
@@ -224,6 +240,7 @@ def case_bad_input(tool, ranks):
     expect_failure(tool.run(ranks, "--grid", "4x4", "--width", "-1"), 2, "--width is '-1'")
     expect_failure(tool.run(ranks, "--grid", "4x4", "--topology", f"{ranks + 1}"), 2, f"{ranks}")
     expect_failure(tool.run(ranks, "--grid", "4x4", "--topology", "2y2"), 2, "2y2")
+    expect_failure(tool.run(ranks, "--grid", "4x4", "--peers", "fast"), 2, "petsc_basic, petsc_neighbor, hypre")
     expect_failure(tool.run(ranks, "--grid", "4x4", "--json", tool.path("no/where.json")), 2, "where.json")
     expect_failure(tool.run(ranks, "--matrix", tool.path("missing.mtx")), 1, "missing.mtx")
     expect_failure(tool.run(ranks, "--matrix", tool.path("foreign.mtx")), 1, "foreign.mtx")
@@ -256,6 +273,21 @@ def case_table(tool, ranks):
         expect_volumes(report, {"naive": naive, "direct": direct, "limit": limit, "plan": limit})
 
 
+def case_memory(tool, ranks):
+    """Of the tool on an emulated GPU: rows in every kind of memory, by transports that lead there."""
+    for memory, transport, said in (("plain", "auto", "by the host"), ("pinned", "mpi", "messages of MPI"),
+                                    ("device", "auto", "cuda_ipc"), ("device", "cuda_staged", "as asked"),
+                                    ("managed", "cuda_ipc", "by GPUs")):
+        words = ["--grid", "24x24", "--topology", "2x2", "--memory", memory, "--transport", transport, "--width", 3,
+                 "--iterations", 2]
+        report = tool.report(ranks, *words)
+        assert (report["memory"], report["transport"]) == (memory, transport)
+        check(report)
+        done = tool.run(ranks, *words, "--explain", "--methods", "tulle")
+        assert said in done.stdout and f"rows in {memory} memory" in done.stdout, done.stdout
+    expect_failure(tool.run(ranks, "--grid", "24x24", "--transport", "cuda_ipc"), 1, "does not move rows in host memory")
+
+
 CASES = {
     "mesh_2x4": lambda tool: case_mesh(tool, 8, "2x4", [0] * 4 + [1] * 4),
     "mesh_4x4": lambda tool: case_mesh(tool, 16, "4x4", [r // 4 for r in range(16)], "--strategy", "balanced"),
@@ -268,6 +300,7 @@ CASES = {
     "plan_file": lambda tool: case_plan_file(tool, 4),
     "bad_input": lambda tool: case_bad_input(tool, 2),
     "explain": lambda tool: case_explain(tool, 4),
+    "memory": lambda tool: case_memory(tool, 4),
     "table": lambda tool: case_table(tool, 16),
 }
 
