@@ -86,6 +86,8 @@ static HYPRE_Int list_side(const perf_case_t *one, const int *count, const int *
         starts[num++] = start[r] * doubles_per_row(one);
     }
     starts[num] = start[num_ranks] * doubles_per_row(one);
+    if (num == 0)
+        hypre_TFree(ranks, HYPRE_MEMORY_HOST); /* sets it to NULL; of no ranks hypre would not free the list */
     *ranks_out = ranks;
     *starts_out = starts;
     return num;

@@ -70,7 +70,7 @@ static void test_link_keeps_the_order_of_frames(void **state)
     int64_t before = 0;
     srand(1);
     for (int i = 0; i < 1000; i++) {
-        int64_t now = 50 * i;
+        int64_t now = (int64_t)50 * i;
         perf_passage_t passage = {now, now};
         perf_passage_t other = {now, now};
         perf_link_cross(&out, rand() % 100, &passage);

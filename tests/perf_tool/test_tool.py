@@ -158,8 +158,9 @@ def count_volumes(matrix, node_of):
     needs = {(row_owner[i], j) for i, j in places if node_of[row_owner[i]] != node_of[column_owner[j]]}
     naive = sum(node_of[owner] != node for owner in column_owner for node in node_of)
     crossing = {(node_of[rank], j) for rank, j in needs}
-    busiest = max(max(sum(to == node for to, _ in crossing), sum(node_of[column_owner[j]] == node for _, j in crossing))
-                  for node in set(node_of))
+    entering = [sum(to == node for to, _ in crossing) for node in set(node_of)]
+    leaving = [sum(node_of[column_owner[j]] == node for _, j in crossing) for node in set(node_of)]
+    busiest = max(entering + leaving)
     return {"naive": naive, "direct": len(needs), "limit": len(crossing), "busiest": busiest}
 
 
