@@ -67,8 +67,7 @@ typedef struct tulle_plan_options {
  * @threads one thread per comm at a time
  * @cost O(needed log needed) time, O(needed) for a plan that the communicator keeps; memory in proportion to needed
  *       rows, on one rank per node to the node's; messages to neighbours only. With measure: six plans, owned and ghost
- *       rows of row_bytes each while it lasts, and three exchanges of each promising plan, or 0.3 s of them when that is
- *       more
+ *       rows of row_bytes each while it lasts, three exchanges of each promising plan, or 0.3 s of them if that is more
  * @see Bienz, Gropp, Olson, "Improving performance models for irregular point-to-point communication", EuroMPI 2018
  */
 TULLE_API tulle_status_t tulle_plan_create(tulle_comm_t *comm, const tulle_pattern_t *pattern,

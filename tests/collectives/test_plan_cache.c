@@ -122,6 +122,29 @@ static void test_plan_that_is_kept_no_longer_lives_while_it_is_used(void **state
     tulle_plan_destroy(&used);
 }
 
+/* A measured plan is one of those that were measured, each of which is kept as well, or pushed out by the others. */
+static void test_measured_plan_is_kept_and_goes_once(void **state)
+{
+    int64_t live = tli_alloc_live();
+    for (int64_t most = 1; most <= 16; most += 5) {
+        tulle_comm_t *comm = comm_that_keeps(most);
+        spt_pattern_t needs = spt_pattern_random(2);
+        tulle_pattern_t *pattern = spt_pattern_make(comm, &needs);
+        tulle_plan_options_t options = TULLE_PLAN_OPTIONS_INIT;
+        tulle_plan_t *first = NULL, *again = NULL;
+        options.measure = 1;
+        spt_assert_ok_all(tulle_plan_create(comm, pattern, &options, &first));
+        spt_assert_ok_all(tulle_plan_create(comm, pattern, &options, &again));
+        spt_assert_all(first == again);
+        spt_assert_plan_works(again, &needs, 9, 1);
+        tulle_plan_destroy(&first);
+        tulle_plan_destroy(&again);
+        tulle_pattern_destroy(&pattern);
+        tulle_comm_destroy(&comm);
+        spt_assert_all(tli_alloc_live() == live);
+    }
+}
+
 static void test_everything_goes_with_the_communicator(void **state)
 {
     int64_t live = tli_alloc_live();
@@ -153,6 +176,7 @@ int main(int argc, char **argv)
         spt_test(test_part_of_a_pattern_is_not_the_pattern),
         spt_test(test_no_more_plans_are_kept_than_asked_for),
         spt_test(test_plan_that_is_kept_no_longer_lives_while_it_is_used),
+        spt_test(test_measured_plan_is_kept_and_goes_once),
         spt_test(test_everything_goes_with_the_communicator),
     };
     spt_init(&argc, &argv);
