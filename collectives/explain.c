@@ -28,8 +28,8 @@ tulle_status_t tli_explain_table(const tulle_plan_stats_t *stats, const tulle_to
             is_emulated ? ", emulated" : "", (long long)stats->row_bytes);
     fprintf(out, "rows owned %lld, needed from other ranks %lld, passed on by ranks that do not need them %lld\n",
             (long long)stats->num_owned, (long long)stats->num_needed, (long long)stats->staging_rows);
-    fprintf(out, "node pairs: %d routed, %d aggregated, %d direct\n\n", (int)stats->routed_pairs,
-            (int)stats->aggregated_pairs, (int)stats->direct_pairs);
+    fprintf(out, "node pairs: %d routed, %d aggregated, %d striped, %d direct\n\n", (int)stats->routed_pairs,
+            (int)stats->aggregated_pairs, (int)stats->striped_pairs, (int)stats->direct_pairs);
     fprintf(out, "  %-10s %12s %12s %12s %12s %12s %9s %10s %10s %10s\n", "level", "naive", "direct", "plan", "limit",
             "plan MB", "saved", "msg direct", "msg plan", "busiest");
     for (int level = 0; level < stats->num_levels; level++)

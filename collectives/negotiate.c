@@ -193,13 +193,14 @@ static tulle_status_t receive_routed(negotiation_t *n, tulle_status_t local, tul
     tli_packets_t needs = {0}, member_needs = {0}, transit_out = {0}, transit_in = {0, NULL, (int64_t[]){0}, NULL};
     tli_packets_t messages = {0}, told = {0};
     tulle_status_t st = local;
-    int may_aggregate = strategy == TULLE_STRATEGY_AUTO || strategy == TULLE_STRATEGY_AGGREGATED;
+    int may_collect =
+        strategy == TULLE_STRATEGY_AUTO || strategy == TULLE_STRATEGY_AGGREGATED || strategy == TULLE_STRATEGY_STRIPED;
     if (st == TULLE_OK)
         st = pack_needs(n, &needs);
     st = tli_sparse_exchange(n->comm, st, &needs, &n->arena, &member_needs);
     if (st == TULLE_OK)
         st = begin_route(n, &member_needs, &route, &transit_out);
-    if (may_aggregate)
+    if (may_collect)
         st = tli_sparse_exchange(n->comm, st, &transit_out, &n->arena, &transit_in);
     if (st == TULLE_OK)
         st = finish_route(n, &route, &transit_in, &messages);

@@ -3,6 +3,9 @@
  */
 #include "collectives/plan.h"
 
+#include <stddef.h>
+
+#include "collectives/measure.h"
 #include "collectives/negotiate.h"
 #include "src/agree.h"
 #include "src/options.h"
@@ -24,13 +27,17 @@ const char *tulle_strategy_name(tulle_strategy_t strategy)
 static tulle_status_t read_options(const tulle_plan_options_t *given, tulle_plan_options_t *options)
 {
     tulle_status_t st = TULLE_OK;
-    TLI_TRY(tli_options_take(given, options, sizeof *options, sizeof *options, "TULLE_PLAN_OPTIONS_INIT"));
-    TLI_REQUIRE(options->strategy >= TULLE_STRATEGY_AUTO && options->strategy <= TULLE_STRATEGY_AGGREGATED,
-                TULLE_ERR_ARG, "strategy %d is none of auto direct rail balanced aggregated", (int)options->strategy);
+    TLI_TRY(tli_options_take(given, options, sizeof *options, offsetof(tulle_plan_options_t, measure),
+                             "TULLE_PLAN_OPTIONS_INIT"));
+    TLI_REQUIRE(options->strategy >= TULLE_STRATEGY_AUTO && options->strategy <= TULLE_STRATEGY_STRIPED, TULLE_ERR_ARG,
+                "strategy %d is none of auto direct rail balanced aggregated striped", (int)options->strategy);
     TLI_REQUIRE(options->ghost_order == TULLE_GHOST_ORDER_CALLER || options->ghost_order == TULLE_GHOST_ORDER_PLAN,
                 TULLE_ERR_ARG, "ghost order %d is neither caller (0) nor plan (1)", (int)options->ghost_order);
     TLI_REQUIRE(options->row_bytes >= 0 && options->row_bytes < ((int64_t)1 << 40), TULLE_ERR_ARG,
                 "row_bytes is %lld: give the bytes of one row, 0 for the default", (long long)options->row_bytes);
+    TLI_REQUIRE(options->measure == 0 || options->strategy == TULLE_STRATEGY_AUTO, TULLE_ERR_ARG,
+                "measure chooses the strategy itself: leave strategy %d at auto (0)", (int)options->strategy);
+    options->measure = options->measure != 0;
     if (options->row_bytes == 0)
         options->row_bytes = DEFAULT_ROW_BYTES;
 done:
@@ -76,11 +83,15 @@ tulle_status_t tulle_plan_create(tulle_comm_t *comm, const tulle_pattern_t *patt
     st = check_arguments(comm, pattern, plan_out);
     if (st == TULLE_OK)
         st = read_options(given, &options);
-    if (st == TULLE_OK)
+    if (st == TULLE_OK && !options.measure)
         st = plan_alloc(comm, pattern, &options, &plan);
-    TLI_TRY(tli_agree_on(comm->mpi, st, options.row_bytes * 16 + options.ghost_order * 8 + (int)options.strategy,
-                         "the plan's options (16 * row_bytes + 8 * ghost_order + strategy)"));
-    TLI_TRY(tli_negotiate(comm, TULLE_OK, options.strategy, pattern, plan));
+    TLI_TRY(tli_agree_on(
+        comm->mpi, st, options.row_bytes * 32 + options.measure * 16 + options.ghost_order * 8 + (int)options.strategy,
+        "the plan's options (32 * row_bytes + 16 * measure + 8 * ghost_order + strategy)"));
+    if (options.measure)
+        TLI_TRY(tli_plan_measure(comm, pattern, &options, &plan));
+    else
+        TLI_TRY(tli_negotiate(comm, TULLE_OK, options.strategy, pattern, plan));
     plan->setup_ns = (MPI_Wtime() - began) * 1e9;
     TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, &plan->setup_ns, 1, MPI_DOUBLE, MPI_MAX, comm->mpi));
     *plan_out = plan;

@@ -51,7 +51,7 @@ struct tulle_plan {
     int64_t num_published;
     int64_t *published; /* [num_published] owned rows that ranks of this node read, ascending */
 
-    int64_t num_pairs[3]; /* [tli_pair_mode_t] node pairs into this node, counted on its first rank */
+    int64_t num_pairs[4]; /* [tli_pair_mode_t] node pairs into this node, counted on its first rank */
     double setup_ns;      /* slowest rank */
 
     struct tulle_exchange *cached; /* bindings of tulle_gather() and tulle_scatter(), which own them: once.c */

@@ -17,7 +17,7 @@
 #include "topology/model.h"
 
 #define MAGIC           INT64_C(0x4e414c50454c4c55) /* "ULLEPLAN" in little-endian bytes */
-#define VERSION         1
+#define VERSION         2
 #define BYTE_ORDER_MARK INT64_C(0x0102030405060708)
 #define CHUNK_WORDS     (1 << 20)
 #define PART_TAG        0
@@ -27,7 +27,7 @@ enum { H_MAGIC, H_VERSION, H_ORDER, H_RANKS, H_TOPOLOGY, H_STRATEGY, H_GHOST_ORD
 /* --- a rank's part as words -------------------------------------------------------------------------------------- */
 
 /* Counts first, arrays after: what both directions agree on. */
-#define NUM_COUNTS 11
+#define NUM_COUNTS 12
 
 static void read_counts(const tulle_plan_t *plan, int64_t *counts)
 {
@@ -41,7 +41,8 @@ static void read_counts(const tulle_plan_t *plan, int64_t *counts)
                                   plan->num_published,
                                   plan->num_pairs[0],
                                   plan->num_pairs[1],
-                                  plan->num_pairs[2]};
+                                  plan->num_pairs[2],
+                                  plan->num_pairs[3]};
     memcpy(counts, values, sizeof values);
 }
 

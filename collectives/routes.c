@@ -6,10 +6,10 @@
 
 #include <string.h>
 
+#include "collectives/modes.h"
 #include "collectives/ports.h"
 #include "src/fault.h"
 #include "src/sort.h"
-#include "topology/cost.h"
 
 static int node_of(const tulle_topology_t *topology, int64_t rank)
 {
@@ -90,102 +90,29 @@ done:
     return st;
 }
 
-/* What one pair of nodes would move in each mode. */
-typedef struct pair_volume {
-    int64_t rows;            /* distinct */
-    int64_t direct_rows;     /* by rank pair */
-    int64_t direct_messages; /* rank pairs */
-    int64_t routed_messages; /* owner and port pairs */
-    int64_t inner_rows;      /* passed on inside this node when routed */
-} pair_volume_t;
-
-static void add_row_volume(const tli_node_route_t *route, int64_t row, int64_t *direct_stamp, int64_t *routed_stamp,
-                           pair_volume_t *volume)
+/* Rank that sends a row into the node. With striping each port has its partner, of equal local index: the rows of one
+ * owner leave by as many ranks as they arrive on. */
+static int64_t sender_of(const tli_node_route_t *route, int64_t row)
 {
-    const tli_row_set_t *set = &route->outside;
-    int64_t mark = set->owner[row] + 1;
-    int port_needs = 0;
-    for (int64_t i = set->needer_ptr[row]; i < set->needer_ptr[row + 1]; i++) {
-        int64_t rank = set->needer[i];
-        volume->direct_rows++;
-        volume->direct_messages += direct_stamp[rank] != mark;
-        direct_stamp[rank] = mark;
-        port_needs |= rank == route->port[row];
-    }
-    volume->rows++;
-    volume->routed_messages += routed_stamp[route->port[row]] != mark;
-    routed_stamp[route->port[row]] = mark;
-    volume->inner_rows += set->needer_ptr[row + 1] - set->needer_ptr[row] - port_needs;
+    int64_t owner = route->outside.owner[row];
+    int source = node_of(route->topology, owner);
+    tli_pair_mode_t mode = *pair_mode(route, row);
+    if (mode == TLI_PAIR_AGGREGATED)
+        return tli_aggregation_sender(route->topology, source, route->node);
+    if (mode == TLI_PAIR_STRIPED)
+        return node_member(route->topology, source, route->topology->levels[0].local_index[route->port[row]]);
+    return owner;
 }
 
-/* Rows of one owner are consecutive, so that one stamp per rank counts distinct (owner, rank) pairs. */
-static tulle_status_t measure_pairs(tli_node_route_t *route, pair_volume_t **volumes_out)
-{
-    tulle_status_t st = TULLE_OK;
-    int64_t *direct_stamp = NULL, *routed_stamp = NULL;
-    pair_volume_t *volumes = NULL;
-    TLI_TRY(tli_arena_alloc(route->arena, route->topology->num_ranks, sizeof(int64_t), &direct_stamp));
-    TLI_TRY(tli_arena_alloc(route->arena, route->topology->num_ranks, sizeof(int64_t), &routed_stamp));
-    TLI_TRY(tli_arena_alloc(route->arena, route->num_pairs, sizeof *volumes, &volumes));
-    for (int64_t row = 0; row < route->outside.num_rows; row++) {
-        int pair = route->pair_of_node[node_of(route->topology, route->outside.owner[row])];
-        add_row_volume(route, row, direct_stamp, routed_stamp, &volumes[pair]);
-    }
-    *volumes_out = volumes;
-done:
-    return st;
-}
-
-/* The cost model: the node's links carry what crosses; ranks pass rows on side by side; an aggregating rank works
- * alone. */
-static tli_pair_mode_t cheapest_mode(const tli_node_route_t *route, const pair_volume_t *v)
-{
-    const tulle_topology_t *topology = route->topology;
-    const tli_level_t *nodes = &topology->levels[0];
-    int inner = topology->num_levels - 1;
-    int64_t size = nodes->member_ptr[route->node + 1] - nodes->member_ptr[route->node];
-    double direct = tli_cost_node_ns(topology, v->direct_messages, v->direct_rows * route->row_bytes);
-    double pass_on =
-        v->inner_rows > 0 ? tli_cost_message_ns(topology, inner, v->inner_rows * route->row_bytes / size) : 0.0;
-    double routed = tli_cost_node_ns(topology, v->routed_messages, v->rows * route->row_bytes) + pass_on;
-    double aggregated = tli_cost_node_ns(topology, 1, v->rows * route->row_bytes) +
-                        tli_cost_message_ns(topology, inner, v->rows * route->row_bytes) +
-                        tli_cost_message_ns(topology, inner, v->direct_rows * route->row_bytes);
-    if (direct <= routed && direct <= aggregated)
-        return TLI_PAIR_DIRECT;
-    return routed <= aggregated ? TLI_PAIR_ROUTED : TLI_PAIR_AGGREGATED;
-}
-
-static tulle_status_t choose_modes(tli_node_route_t *route)
-{
-    static const tli_pair_mode_t fixed[] = {
-        [TULLE_STRATEGY_DIRECT] = TLI_PAIR_DIRECT,
-        [TULLE_STRATEGY_RAIL] = TLI_PAIR_ROUTED,
-        [TULLE_STRATEGY_BALANCED] = TLI_PAIR_ROUTED,
-        [TULLE_STRATEGY_AGGREGATED] = TLI_PAIR_AGGREGATED,
-    };
-    tulle_status_t st = TULLE_OK;
-    pair_volume_t *volumes = NULL;
-    if (route->strategy == TULLE_STRATEGY_AUTO)
-        TLI_TRY(measure_pairs(route, &volumes));
-    for (int pair = 0; pair < route->num_pairs; pair++)
-        route->mode[pair] = volumes != NULL ? cheapest_mode(route, &volumes[pair]) : fixed[route->strategy];
-done:
-    return st;
-}
-
-/* Aggregated rows land on the pair's port, and their owners hand them to the pair's sender. */
+/* Aggregated rows land on the pair's port. Owners hand rows to those who send them. */
 static tulle_status_t ask_transit(tli_node_route_t *route)
 {
     tulle_status_t st = TULLE_OK;
     TLI_TRY(tli_arena_alloc_raw(route->arena, route->outside.num_rows, 3 * sizeof(int64_t), &route->transit.words));
     for (int64_t row = 0; row < route->outside.num_rows; row++) {
-        int64_t owner = route->outside.owner[row];
-        int source = node_of(route->topology, owner);
-        if (*pair_mode(route, row) != TLI_PAIR_AGGREGATED)
-            continue;
-        int sender = tli_aggregation_sender(route->topology, source, route->node);
-        route->port[row] = tli_aggregation_port(route->topology, source, route->node);
+        int64_t owner = route->outside.owner[row], sender = sender_of(route, row);
+        if (*pair_mode(route, row) == TLI_PAIR_AGGREGATED)
+            route->port[row] = tli_aggregation_port(route->topology, node_of(route->topology, owner), route->node);
         if (sender != owner) {
             int64_t *asked = route->transit.words + 3 * route->transit.num++;
             asked[0] = owner;
@@ -208,7 +135,7 @@ tulle_status_t tli_route_begin(const tulle_topology_t *topology, int node, tulle
     TLI_TRY(tli_row_set_build(&outside, arena, &route->outside));
     TLI_TRY(list_pairs(route));
     TLI_TRY(choose_ports(route));
-    TLI_TRY(choose_modes(route));
+    TLI_TRY(tli_choose_modes(route));
     TLI_TRY(ask_transit(route));
 done:
     return st;
@@ -364,15 +291,12 @@ static tulle_status_t hop_outside(const tli_node_route_t *route, hops_t *hops)
     TLI_TRY(hops_alloc(route->topology, rows, route->arena, hops));
     TLI_TRY(arrived_alloc(rows->num_rows, route->arena, &landed));
     for (int64_t row = 0; row < rows->num_rows; row++) {
-        tli_pair_mode_t mode = *pair_mode(route, row);
-        int source = node_of(route->topology, rows->owner[row]);
-        if (mode == TLI_PAIR_DIRECT) {
+        if (*pair_mode(route, row) == TLI_PAIR_DIRECT) {
             for (int64_t i = rows->needer_ptr[row]; i < rows->needer_ptr[row + 1]; i++)
                 add_hop(hops, rows->needer[i], rows->owner[row], row, -1);
         } else {
-            int64_t sender = mode == TLI_PAIR_AGGREGATED ? tli_aggregation_sender(route->topology, source, route->node)
-                                                         : rows->owner[row];
-            add_arrived(&landed, row, route->port[row], add_hop(hops, route->port[row], sender, row, -1));
+            add_arrived(&landed, row, route->port[row],
+                        add_hop(hops, route->port[row], sender_of(route, row), row, -1));
         }
     }
     TLI_TRY(spread(route, hops, 0, route->node, &landed));

@@ -33,7 +33,13 @@ typedef struct tli_row_set {
 } tli_row_set_t;
 
 /** How the rows of one source node come to this node. */
-typedef enum tli_pair_mode { TLI_PAIR_DIRECT, TLI_PAIR_ROUTED, TLI_PAIR_AGGREGATED } tli_pair_mode_t;
+typedef enum tli_pair_mode {
+    TLI_PAIR_DIRECT,
+    TLI_PAIR_ROUTED,
+    TLI_PAIR_AGGREGATED,
+    TLI_PAIR_STRIPED,
+    TLI_NUM_PAIR_MODES
+} tli_pair_mode_t;
 
 /** Messages that ranks of the node receive, sorted by (receiver, sender, order of dependence). */
 typedef struct tli_route_messages {

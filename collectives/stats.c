@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * What a plan moves per level, what the alternatives would, and what the cost model makes of it. Counted from the
  * plan's messages; only the limit needs the needs of a whole node, which its first rank collects. */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -16,55 +17,61 @@
 /* The ways to move the rows that are compared. */
 enum { NAIVE, DIRECT, PLAN, NUM_WAYS };
 
-/* What one rank receives. */
-typedef struct incoming {
-    int64_t rows[NUM_WAYS][MAX_LEVELS];
-    int64_t messages[NUM_WAYS][MAX_LEVELS];
-} incoming_t;
+/* Gather's directions; scatter's are the other way round. */
+enum { IN, OUT, NUM_DIRECTIONS };
+
+/* What one rank receives or sends over each level. */
+typedef struct flow {
+    int64_t rows[MAX_LEVELS];
+    int64_t messages[MAX_LEVELS];
+} flow_t;
+
+#define FLOW_WORDS (int64_t)(sizeof(flow_t) / sizeof(int64_t))
+#define ALL_WORDS  (NUM_WAYS * NUM_DIRECTIONS * FLOW_WORDS)
 
 typedef struct counting {
     const tulle_plan_t *plan;
     const tulle_topology_t *topology;
     int64_t *owned; /* [num_ranks] rows of every rank */
-    incoming_t mine;
+    flow_t mine[NUM_DIRECTIONS][NUM_WAYS];
+    int hops[MAX_LEVELS];       /* of the plan, on any rank: messages that wait for others */
     int64_t limits[MAX_LEVELS]; /* of my node, on its first rank */
-    double node_ns[NUM_WAYS];   /* links of my node, on its first rank */
+    double node_ns[NUM_WAYS];   /* of my node, on its first rank */
     int64_t num_sources;        /* nodes that my node needs rows of, on its first rank */
     tli_arena_t arena;
 } counting_t;
+
+static void add_flow(flow_t *flow, int level, int64_t rows)
+{
+    flow->rows[level] += rows;
+    flow->messages[level]++;
+}
 
 static void count_naive(counting_t *c)
 {
     int me = c->plan->comm->rank;
     for (int rank = 0; rank < c->topology->num_ranks; rank++) {
-        if (rank != me && c->owned[rank] > 0) {
-            int level = tli_topology_crossing(c->topology, rank, me);
-            c->mine.rows[NAIVE][level] += c->owned[rank];
-            c->mine.messages[NAIVE][level]++;
-        }
+        int level = tli_topology_crossing(c->topology, rank, me);
+        if (rank != me && c->owned[rank] > 0)
+            add_flow(&c->mine[IN][NAIVE], level, c->owned[rank]);
+        if (rank != me && c->owned[me] > 0)
+            add_flow(&c->mine[OUT][NAIVE], level, c->owned[me]);
     }
 }
 
-/* Distinct needed remote rows: what DIRECT moves, and the words that the node's first rank wants for the limit. */
-static tulle_status_t count_direct(counting_t *c, int64_t **needs_out, int64_t *num_needs_out)
+/* Distinct needed remote rows: the words that the node's first rank wants for the limit. */
+static tulle_status_t list_needs(counting_t *c, int64_t **needs_out, int64_t *num_needs_out)
 {
     tulle_status_t st = TULLE_OK;
     const tulle_plan_t *plan = c->plan;
     int64_t *position = NULL, *needs = NULL, n = 0;
-    unsigned char *is_owner = NULL;
     TLI_TRY(tli_plan_slot_positions(plan, &c->arena, &position, NULL));
     TLI_TRY(tli_arena_alloc_raw(&c->arena, tli_plan_num_slots(plan), 2 * sizeof *needs, &needs));
-    TLI_TRY(tli_arena_alloc(&c->arena, c->topology->num_ranks, 1, &is_owner));
     for (int64_t slot = 0; slot < tli_plan_num_slots(plan); slot++) {
-        int owner = (int)plan->slot_owner[slot];
-        if (position[slot] < 0)
-            continue;
-        int level = tli_topology_crossing(c->topology, owner, plan->comm->rank);
-        c->mine.rows[DIRECT][level]++;
-        c->mine.messages[DIRECT][level] += !is_owner[owner];
-        is_owner[owner] = 1;
-        needs[2 * n] = owner;
-        needs[2 * n++ + 1] = plan->slot_row[slot];
+        if (position[slot] >= 0) {
+            needs[2 * n] = plan->slot_owner[slot];
+            needs[2 * n++ + 1] = plan->slot_row[slot];
+        }
     }
     *needs_out = needs;
     *num_needs_out = n;
@@ -72,33 +79,79 @@ done:
     return st;
 }
 
+/* What DIRECT would bring here, and what it would have every owner send: to each owner its number of rows. */
+static tulle_status_t count_direct(counting_t *c, const int64_t *needs, int64_t num_needs, tli_packets_t *asked)
+{
+    tulle_status_t st = TULLE_OK;
+    int64_t *rows_of = NULL;
+    int num_ranks = c->topology->num_ranks;
+    TLI_TRY(tli_arena_alloc(&c->arena, num_ranks, sizeof *rows_of, &rows_of));
+    TLI_TRY(tli_arena_alloc(&c->arena, num_ranks, sizeof *asked->peer, &asked->peer));
+    TLI_TRY(tli_arena_alloc(&c->arena, (int64_t)num_ranks + 1, sizeof *asked->ptr, &asked->ptr));
+    TLI_TRY(tli_arena_alloc(&c->arena, num_ranks, sizeof *asked->words, &asked->words));
+    for (int64_t i = 0; i < num_needs; i++)
+        rows_of[needs[2 * i]]++;
+    for (int owner = 0; owner < num_ranks; owner++) {
+        if (rows_of[owner] > 0) {
+            add_flow(&c->mine[IN][DIRECT], tli_topology_crossing(c->topology, owner, c->plan->comm->rank),
+                     rows_of[owner]);
+            asked->peer[asked->num_peers] = owner;
+            asked->words[asked->num_peers++] = rows_of[owner];
+            asked->ptr[asked->num_peers] = asked->num_peers;
+        }
+    }
+done:
+    return st;
+}
+
+static void count_asked(counting_t *c, const tli_packets_t *asked)
+{
+    for (int p = 0; p < asked->num_peers; p++)
+        add_flow(&c->mine[OUT][DIRECT], tli_topology_crossing(c->topology, asked->peer[p], c->plan->comm->rank),
+                 asked->words[asked->ptr[p]]);
+}
+
 static void count_plan(counting_t *c)
 {
     const tulle_plan_t *plan = c->plan;
-    for (int64_t m = 0; m < plan->num_in; m++) {
-        int level = tli_topology_crossing(c->topology, (int)plan->in_peer[m], plan->comm->rank);
-        c->mine.rows[PLAN][level] += plan->in_ptr[m + 1] - plan->in_ptr[m];
-        c->mine.messages[PLAN][level]++;
+    int me = plan->comm->rank;
+    for (int64_t m = 0; m < plan->num_in; m++)
+        add_flow(&c->mine[IN][PLAN], tli_topology_crossing(c->topology, (int)plan->in_peer[m], me),
+                 plan->in_ptr[m + 1] - plan->in_ptr[m]);
+    for (int64_t m = 0; m < plan->num_out; m++) {
+        int level = tli_topology_crossing(c->topology, (int)plan->out_peer[m], me), is_passed_on = 0;
+        add_flow(&c->mine[OUT][PLAN], level, plan->out_ptr[m + 1] - plan->out_ptr[m]);
+        for (int64_t i = plan->out_ptr[m]; i < plan->out_ptr[m + 1] && !is_passed_on; i++)
+            is_passed_on = !TLI_IS_OWNED(plan->out_source[i]);
+        if (is_passed_on)
+            c->hops[level] = 1;
     }
 }
 
-/* To the first rank of the node: rows and messages from other nodes in each way, then the needs. */
+/* What waits in order to leave a node was collected inside. */
+static tulle_status_t agree_on_hops(counting_t *c)
+{
+    tulle_status_t st = TULLE_OK;
+    TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, c->hops, MAX_LEVELS, MPI_INT, MPI_MAX, c->plan->comm->mpi));
+    c->hops[c->topology->num_levels - 1] += c->hops[0];
+    c->hops[0] = 1;
+done:
+    return st;
+}
+
+/* To the first rank of the node: all flows, then the needs. */
 static tulle_status_t pack_summary(counting_t *c, const int64_t *needs, int64_t num_needs, tli_packets_t *packets)
 {
     tulle_status_t st = TULLE_OK;
     const tli_level_t *nodes = &c->topology->levels[0];
-    int64_t at = 0;
     TLI_TRY(tli_arena_alloc(&c->arena, 1, sizeof(int), &packets->peer));
     TLI_TRY(tli_arena_alloc(&c->arena, 2, sizeof(int64_t), &packets->ptr));
-    TLI_TRY(tli_arena_alloc_raw(&c->arena, 2 * NUM_WAYS + 2 * num_needs, sizeof(int64_t), &packets->words));
+    TLI_TRY(tli_arena_alloc_raw(&c->arena, ALL_WORDS + 2 * num_needs, sizeof(int64_t), &packets->words));
     packets->num_peers = 1;
     packets->peer[0] = nodes->members[nodes->member_ptr[nodes->group_of[c->plan->comm->rank]]];
-    for (int way = 0; way < NUM_WAYS; way++) {
-        packets->words[at++] = c->mine.rows[way][0];
-        packets->words[at++] = c->mine.messages[way][0];
-    }
-    memcpy(packets->words + at, needs, (size_t)num_needs * 2 * sizeof *needs);
-    packets->ptr[1] = at + 2 * num_needs;
+    memcpy(packets->words, c->mine, sizeof c->mine);
+    memcpy(packets->words + ALL_WORDS, needs, (size_t)num_needs * 2 * sizeof *needs);
+    packets->ptr[1] = ALL_WORDS + 2 * num_needs;
 done:
     return st;
 }
@@ -120,64 +173,75 @@ done:
     return st;
 }
 
+/* The node's load from the flows of its ranks. */
+static tli_load_t load_of_node(const counting_t *c, const tli_packets_t *summaries, int direction, int way)
+{
+    tli_load_t load = {.messages = {0}};
+    int outermost = 0;
+    for (int p = 0; p < summaries->num_peers; p++) {
+        flow_t flow;
+        memcpy(&flow, summaries->words + summaries->ptr[p] + (direction * NUM_WAYS + way) * FLOW_WORDS, sizeof flow);
+        for (int level = 0; level < c->topology->num_levels; level++) {
+            load.messages[level] += flow.messages[level];
+            load.bytes[level] += flow.rows[level] * c->plan->row_bytes;
+        }
+        if (flow.rows[0] * c->plan->row_bytes > load.busiest_bytes)
+            load.busiest_bytes = flow.rows[0] * c->plan->row_bytes;
+    }
+    if (way == PLAN)
+        memcpy(load.hops, c->hops, sizeof load.hops);
+    while (outermost + 1 < c->topology->num_levels && load.messages[outermost] == 0)
+        outermost++;
+    if (load.hops[outermost] == 0)
+        load.hops[outermost] = 1;
+    return load;
+}
+
 static tulle_status_t sum_node(counting_t *c, const tli_packets_t *summaries)
 {
     tulle_status_t st = TULLE_OK;
-    int64_t totals[2 * NUM_WAYS] = {0};
     tli_needs_t needs = {0, NULL};
     TLI_TRY(tli_arena_alloc_raw(&c->arena, summaries->ptr[summaries->num_peers], 3 * sizeof(int64_t), &needs.words));
     for (int p = 0; p < summaries->num_peers; p++) {
-        const int64_t *words = summaries->words + summaries->ptr[p];
-        for (int w = 0; w < 2 * NUM_WAYS; w++)
-            totals[w] += words[w];
-        for (int64_t w = summaries->ptr[p] + 2 * NUM_WAYS; w < summaries->ptr[p + 1]; w += 2) {
+        for (int64_t w = summaries->ptr[p] + ALL_WORDS; w < summaries->ptr[p + 1]; w += 2) {
             int64_t *need = needs.words + 3 * needs.num++;
             need[0] = summaries->words[w];
             need[1] = summaries->words[w + 1];
             need[2] = summaries->peer[p];
         }
     }
-    for (int way = 0; way < NUM_WAYS; way++)
-        c->node_ns[way] = tli_cost_node_ns(c->topology, totals[2 * way + 1], totals[2 * way] * c->plan->row_bytes);
     TLI_TRY(count_sources(c, &needs));
     TLI_TRY(tli_route_limits(c->topology, &needs, &c->arena, c->limits));
+    for (int way = 0; way < NUM_WAYS && summaries->num_peers > 0; way++) {
+        for (int direction = 0; direction < NUM_DIRECTIONS; direction++) {
+            tli_load_t load = load_of_node(c, summaries, direction, way);
+            c->node_ns[way] = fmax(c->node_ns[way], tli_cost_load_ns(c->topology, summaries->num_peers, &load));
+        }
+    }
 done:
     return st;
-}
-
-/* Inside the node a rank takes its messages one after the other. */
-static double inner_ns(const counting_t *c, int way)
-{
-    double ns = 0;
-    for (int level = 1; level < c->topology->num_levels; level++) {
-        int64_t messages = c->mine.messages[way][level];
-        if (messages > 0)
-            ns += tli_cost_message_ns(c->topology, level, c->mine.rows[way][level] * c->plan->row_bytes) +
-                  (double)(messages - 1) * tli_cost_message_ns(c->topology, level, 0);
-    }
-    return ns;
 }
 
 static tulle_status_t reduce_levels(const counting_t *c, tulle_plan_stats_t *stats)
 {
     tulle_status_t st = TULLE_OK;
     MPI_Comm mpi = c->plan->comm->mpi;
-    incoming_t sum;
+    flow_t sum[NUM_WAYS];
     int64_t limits[MAX_LEVELS], busiest[MAX_LEVELS];
-    TLI_MPI(MPI_Allreduce(&c->mine, &sum, (int)(sizeof sum / sizeof(int64_t)), MPI_INT64_T, MPI_SUM, mpi));
+    TLI_MPI(MPI_Allreduce(c->mine[IN], sum, (int)(NUM_WAYS * FLOW_WORDS), MPI_INT64_T, MPI_SUM, mpi));
     TLI_MPI(MPI_Allreduce(c->limits, limits, MAX_LEVELS, MPI_INT64_T, MPI_SUM, mpi));
-    TLI_MPI(MPI_Allreduce(c->mine.rows[PLAN], busiest, MAX_LEVELS, MPI_INT64_T, MPI_MAX, mpi));
+    TLI_MPI(MPI_Allreduce(c->mine[IN][PLAN].rows, busiest, MAX_LEVELS, MPI_INT64_T, MPI_MAX, mpi));
     stats->num_levels = c->topology->num_levels;
     for (int level = 0; level < stats->num_levels; level++) {
         tulle_level_stats_t *to = &stats->levels[level];
         snprintf(to->name, sizeof to->name, "%s", c->topology->levels[level].name);
-        to->naive_rows = sum.rows[NAIVE][level];
-        to->direct_rows = sum.rows[DIRECT][level];
-        to->plan_rows = sum.rows[PLAN][level];
+        to->naive_rows = sum[NAIVE].rows[level];
+        to->direct_rows = sum[DIRECT].rows[level];
+        to->plan_rows = sum[PLAN].rows[level];
         to->limit_rows = limits[level];
-        to->naive_messages = sum.messages[NAIVE][level];
-        to->direct_messages = sum.messages[DIRECT][level];
-        to->plan_messages = sum.messages[PLAN][level];
+        to->naive_messages = sum[NAIVE].messages[level];
+        to->direct_messages = sum[DIRECT].messages[level];
+        to->plan_messages = sum[PLAN].messages[level];
         to->busiest_rows = busiest[level];
     }
 done:
@@ -187,15 +251,11 @@ done:
 static tulle_status_t reduce_times(const counting_t *c, tulle_plan_stats_t *stats)
 {
     tulle_status_t st = TULLE_OK;
-    double ns[2 * NUM_WAYS];
-    for (int way = 0; way < NUM_WAYS; way++) {
-        ns[way] = c->node_ns[way];
-        ns[NUM_WAYS + way] = inner_ns(c, way);
-    }
-    TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, ns, 2 * NUM_WAYS, MPI_DOUBLE, MPI_MAX, c->plan->comm->mpi));
-    stats->predicted_naive_ns = ns[NAIVE] + ns[NUM_WAYS + NAIVE];
-    stats->predicted_direct_ns = ns[DIRECT] + ns[NUM_WAYS + DIRECT];
-    stats->predicted_plan_ns = ns[PLAN] + ns[NUM_WAYS + PLAN];
+    double ns[NUM_WAYS];
+    TLI_MPI(MPI_Allreduce(c->node_ns, ns, NUM_WAYS, MPI_DOUBLE, MPI_MAX, c->plan->comm->mpi));
+    stats->predicted_naive_ns = ns[NAIVE];
+    stats->predicted_direct_ns = ns[DIRECT];
+    stats->predicted_plan_ns = ns[PLAN];
     double saved = stats->predicted_direct_ns - stats->predicted_plan_ns;
     stats->setup_ns = c->plan->setup_ns;
     stats->break_even_exchanges = saved > 0 ? stats->setup_ns / saved : -1;
@@ -207,13 +267,16 @@ static tulle_status_t reduce_counts(const counting_t *c, tulle_plan_stats_t *sta
 {
     tulle_status_t st = TULLE_OK;
     const tulle_plan_t *plan = c->plan;
-    int64_t counts[6] = {plan->num_owned,
+    int64_t routed = plan->num_pairs[TLI_PAIR_ROUTED], aggregated = plan->num_pairs[TLI_PAIR_AGGREGATED];
+    int64_t striped = plan->num_pairs[TLI_PAIR_STRIPED];
+    int64_t counts[7] = {plan->num_owned,
                          plan->num_remote,
                          tli_plan_num_slots(plan) - plan->num_remote,
-                         c->num_sources - plan->num_pairs[TLI_PAIR_ROUTED] - plan->num_pairs[TLI_PAIR_AGGREGATED],
-                         plan->num_pairs[TLI_PAIR_ROUTED],
-                         plan->num_pairs[TLI_PAIR_AGGREGATED]};
-    TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, counts, 6, MPI_INT64_T, MPI_SUM, plan->comm->mpi));
+                         c->num_sources - routed - aggregated - striped,
+                         routed,
+                         aggregated,
+                         striped};
+    TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, counts, 7, MPI_INT64_T, MPI_SUM, plan->comm->mpi));
     stats->strategy = plan->strategy;
     stats->row_bytes = plan->row_bytes;
     stats->num_owned = counts[0];
@@ -222,6 +285,7 @@ static tulle_status_t reduce_counts(const counting_t *c, tulle_plan_stats_t *sta
     stats->direct_pairs = (int32_t)counts[3];
     stats->routed_pairs = (int32_t)counts[4];
     stats->aggregated_pairs = (int32_t)counts[5];
+    stats->striped_pairs = (int32_t)counts[6];
 done:
     return st;
 }
@@ -240,17 +304,24 @@ done:
 static tulle_status_t count_all(counting_t *c, tulle_plan_stats_t *stats)
 {
     tulle_status_t st = TULLE_OK;
-    tli_packets_t summary = {0}, summaries = {0};
+    MPI_Comm mpi = c->plan->comm->mpi;
+    tli_packets_t direct = {0}, asked = {0}, summary = {0}, summaries = {0};
     int64_t *needs = NULL, num_needs = 0;
     TLI_TRY(gather_owned(c));
     count_plan(c);
-    st = count_direct(c, &needs, &num_needs);
+    TLI_TRY(agree_on_hops(c));
+    st = list_needs(c, &needs, &num_needs);
     if (st == TULLE_OK)
+        st = count_direct(c, needs, num_needs, &direct);
+    st = tli_sparse_exchange(c->plan->comm, st, &direct, &c->arena, &asked);
+    if (st == TULLE_OK) {
+        count_asked(c, &asked);
         st = pack_summary(c, needs, num_needs, &summary);
+    }
     st = tli_sparse_exchange(c->plan->comm, st, &summary, &c->arena, &summaries);
     if (st == TULLE_OK)
         st = sum_node(c, &summaries);
-    TLI_TRY(tli_agree(c->plan->comm->mpi, st));
+    TLI_TRY(tli_agree(mpi, st));
     TLI_TRY(reduce_levels(c, stats));
     TLI_TRY(reduce_times(c, stats));
     TLI_TRY(reduce_counts(c, stats));

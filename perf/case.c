@@ -5,8 +5,6 @@
 #include <limits.h>
 #include <string.h>
 
-#include <tulle/memory.h>
-
 #include "perf/scalar.h"
 #include "src/agree.h"
 
@@ -33,19 +31,28 @@ done:
     return st;
 }
 
-tulle_status_t perf_case_alloc_rows(const perf_case_t *one, int64_t num_rows, void **rows_out)
+tulle_status_t perf_case_alloc_rows(const perf_case_t *one, int64_t num_rows, perf_rows_t *rows_out)
 {
-    size_t bytes = (size_t)num_rows * one->row_bytes;
-    return one->is_plain ? tli_alloc_raw(bytes, rows_out) : tulle_alloc(TULLE_SPACE_HOST, bytes, rows_out);
+    return perf_rows_alloc(one->memory, (size_t)num_rows * one->row_bytes, rows_out);
 }
 
-void perf_case_free_rows(const perf_case_t *one, void **rows)
+static tulle_status_t alloc_owned(perf_case_t *one)
 {
-    if (!one->is_plain)
-        tulle_free(rows);
-    else
-        tli_free(*rows);
-    *rows = NULL;
+    tulle_status_t st = perf_case_alloc_rows(one, one->halo->num_owned, &one->owned_rows);
+    one->owned = one->owned_rows.image;
+    return st;
+}
+
+tulle_status_t perf_case_copy(const perf_case_t *one, perf_memory_t memory, perf_case_t *copy_out)
+{
+    *copy_out = *one;
+    copy_out->memory = memory;
+    return alloc_owned(copy_out);
+}
+
+void perf_case_end_copy(perf_case_t *copy)
+{
+    perf_rows_free(&copy->owned_rows);
 }
 
 static tulle_status_t alloc_rows(const perf_case_options_t *options, perf_case_t *one)
@@ -58,7 +65,7 @@ static tulle_status_t alloc_rows(const perf_case_options_t *options, perf_case_t
     one->row_bytes = (size_t)options->width * scalar_bytes;
     TLI_TRY(perf_values_init(options->direction, options->datatype, options->op, options->width, one->halo->num_ranks,
                              &one->arena, &one->values));
-    TLI_TRY(perf_case_alloc_rows(one, one->halo->num_owned, &one->owned));
+    TLI_TRY(alloc_owned(one));
     TLI_TRY(tli_arena_alloc_raw(&one->arena, 1, one->row_bytes, &one->expected));
 done:
     return st;
@@ -73,7 +80,9 @@ tulle_status_t perf_case_create(const perf_halo_t *halo, const tulle_plan_t *pla
                        .plan = plan,
                        .row_type = MPI_DATATYPE_NULL,
                        .naive_limit_bytes = options->naive_limit_bytes,
-                       .is_plain = options->is_plain,
+                       .memory = options->memory,
+                       .transport = options->transport,
+                       .is_explaining = options->is_explaining,
                        .arena = TLI_ARENA_INIT};
     TLI_TRY(perf_load_count(halo, &one.load));
     st = alloc_rows(options, &one);
@@ -95,7 +104,7 @@ void perf_case_release(perf_case_t *one)
         return;
     if (one->row_bytes > 0 && one->row_type != MPI_DATATYPE_NULL)
         MPI_Type_free(&one->row_type);
-    perf_case_free_rows(one, &one->owned);
+    perf_rows_free(&one->owned_rows);
     tli_arena_release(&one->arena);
     memset(one, 0, sizeof *one);
 }

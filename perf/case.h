@@ -12,6 +12,7 @@
 
 #include "perf/halo.h"
 #include "perf/load.h"
+#include "perf/rows.h"
 #include "perf/values.h"
 
 /** Borrowed by whatever is made from it. Zero-initialised may be released. */
@@ -22,14 +23,17 @@ typedef struct perf_case {
     perf_values_t values;      /* datatype, width and op are here */
     size_t row_bytes;          /* [bytes] */
     MPI_Datatype row_type;     /* row_bytes in one piece: MPI's int counts count rows */
-    void *owned;               /* [num_owned rows] */
+    perf_rows_t owned_rows;    /* [num_owned rows] */
+    void *owned;               /* their image on the host */
     void *expected;            /* [1 row] scratch */
     int64_t num_ghosts;        /* [rows] of a ghost buffer */
     int64_t *plan_position;    /* [num_needed] row of needed id i in the order of the plan */
     int64_t naive_limit_bytes; /* [bytes] per rank that naive may use */
-    int is_plain;              /* [bool] rows are in plain memory, not from tulle_alloc(), where peers can read them */
-    perf_load_t load;          /* what the busiest machine moves */
-    tli_arena_t arena;         /* holds expected, plan_position and the scratch of values */
+    perf_memory_t memory;      /* where rows are; those of Tulle, unless the case is of other methods */
+    tulle_transport_t transport;
+    int is_explaining; /* [bool] say how the exchange moves its rows */
+    perf_load_t load;  /* what the busiest machine moves */
+    tli_arena_t arena; /* holds expected, plan_position and the scratch of values */
 } perf_case_t;
 
 /** What a case is made of. */
@@ -39,7 +43,9 @@ typedef struct perf_case_options {
     tulle_op_t op;
     int64_t width;             /* [scalars] */
     int64_t naive_limit_bytes; /* [bytes] */
-    int is_plain;              /* [bool] rows in plain memory */
+    perf_memory_t memory;
+    tulle_transport_t transport;
+    int is_explaining; /* [bool] */
 } perf_case_options_t;
 
 /**
@@ -52,9 +58,12 @@ typedef struct perf_case_options {
 tulle_status_t perf_case_create(const perf_halo_t *halo, const tulle_plan_t *plan, const perf_case_options_t *options,
                                 perf_case_t *case_out);
 
-/** Memory for rows of a case, contents undefined; free with perf_case_free_rows(). */
-tulle_status_t perf_case_alloc_rows(const perf_case_t *one, int64_t num_rows, void **rows_out);
-void perf_case_free_rows(const perf_case_t *one, void **rows);
+/** The same case with owned rows of its own, in other memory: for other methods. Release with perf_case_end_copy(). */
+tulle_status_t perf_case_copy(const perf_case_t *one, perf_memory_t memory, perf_case_t *copy_out);
+void perf_case_end_copy(perf_case_t *copy);
+
+/** Memory for rows of a case, contents undefined. */
+tulle_status_t perf_case_alloc_rows(const perf_case_t *one, int64_t num_rows, perf_rows_t *rows_out);
 
 /** Not collective, before MPI_Finalize. @param[in,out] one NULL and zeroed are fine */
 void perf_case_release(perf_case_t *one);

@@ -13,7 +13,7 @@ typedef struct contestant {
     const perf_method_t *method;
     const perf_case_t *one;
     void *state;
-    void *ghost;             /* [num_ghosts rows] */
+    perf_rows_t ghost;       /* [num_ghosts rows] */
     const int64_t *position; /* of needed ids in ghost; NULL = in their order */
     int64_t num_done;
     double *times; /* [iterations] s */
@@ -24,7 +24,8 @@ typedef struct contest {
     const perf_measure_options_t *options;
     MPI_Comm comm;
     int num;
-    perf_case_t plain; /* the same case with owned rows in plain memory, which MPI reads fastest: for all but Tulle */
+    perf_case_t
+        plain; /* for all but Tulle: owned rows in plain memory, which MPI reads fastest, or on the device too */
     contestant_t entries[PERF_NUM_METHODS];
     tli_arena_t arena;
 } contest_t;
@@ -37,23 +38,64 @@ done:
     return st;
 }
 
+/* Others than Tulle know no device memory: for them rows are copied to the host and back, as programs have to do. */
+static int is_staged(const contestant_t *entry)
+{
+    return entry->one->memory == PERF_MEMORY_DEVICE && entry->method->bit != PERF_METHOD_TULLE;
+}
+
+static tulle_status_t run_staged(const contestant_t *entry)
+{
+    tulle_status_t st = TULLE_OK;
+    int is_gather = entry->one->direction == TULLE_GATHER;
+    TLI_TRY(perf_rows_download(&entry->one->owned_rows));
+    if (!is_gather)
+        TLI_TRY(perf_rows_download(&entry->ghost));
+    TLI_TRY(entry->method->run(entry->state));
+    TLI_TRY(perf_rows_upload(is_gather ? &entry->ghost : &entry->one->owned_rows));
+done:
+    return st;
+}
+
 static tulle_status_t run_timed(contestant_t *entry, double *seconds_out)
 {
     tulle_status_t st = TULLE_OK;
     MPI_Comm comm = entry->one->halo->comm;
     TLI_MPI(MPI_Barrier(comm));
     double began = MPI_Wtime();
-    st = entry->method->run(entry->state);
+    st = is_staged(entry) ? run_staged(entry) : entry->method->run(entry->state);
     *seconds_out = MPI_Wtime() - began;
     TLI_TRY(tli_agree(comm, st));
 done:
     return st;
 }
 
+static tulle_status_t prepare(contestant_t *entry)
+{
+    tulle_status_t st = TULLE_OK;
+    perf_case_prepare(entry->one, entry->ghost.image, entry->position);
+    TLI_TRY(perf_rows_upload(&entry->ghost));
+    TLI_TRY(perf_rows_upload(&entry->one->owned_rows));
+done:
+    return tli_agree(entry->one->halo->comm, st);
+}
+
+static tulle_status_t reset(contestant_t *entry)
+{
+    tulle_status_t st = TULLE_OK;
+    if (entry->one->direction == TULLE_SCATTER) {
+        perf_case_reset(entry->one);
+        st = perf_rows_upload(&entry->one->owned_rows);
+    }
+    return st;
+}
+
 static tulle_status_t check(contestant_t *entry)
 {
     tulle_status_t st = TULLE_OK;
-    int64_t wrong = perf_case_count_wrong(entry->one, entry->ghost, entry->position);
+    TLI_TRY(perf_rows_download(&entry->ghost));
+    TLI_TRY(perf_rows_download(&entry->one->owned_rows));
+    int64_t wrong = perf_case_count_wrong(entry->one, entry->ghost.image, entry->position);
     TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, &wrong, 1, MPI_INT64_T, MPI_SUM, entry->one->halo->comm));
     if (wrong > entry->result->wrong)
         entry->result->wrong = wrong;
@@ -80,10 +122,11 @@ static tulle_status_t enter(contest_t *contest, contestant_t *entry)
     TLI_TRY(tli_agree(contest->comm, alloc_entry(contest, entry)));
     TLI_MPI(MPI_Barrier(contest->comm));
     double began = MPI_Wtime();
-    TLI_TRY(entry->method->setup(entry->one, entry->ghost, &entry->state));
+    void *ghost = is_staged(entry) ? entry->ghost.image : entry->ghost.home;
+    TLI_TRY(entry->method->setup(entry->one, ghost, &entry->state));
     double setup_seconds = MPI_Wtime() - began;
     TLI_TRY(slowest(contest->comm, &setup_seconds, 1));
-    perf_case_prepare(entry->one, entry->ghost, entry->position);
+    TLI_TRY(prepare(entry));
     TLI_TRY(run_timed(entry, &seconds));
     TLI_TRY(check(entry));
     TLI_TRY(slowest(contest->comm, &seconds, 1));
@@ -108,10 +151,7 @@ static tulle_status_t repeat_one(contestant_t *entry, int is_warmup)
     double seconds = 0;
     if (is_warmup ? is_slow : entry->num_done == entry->result->iterations)
         goto done;
-    if (is_last)
-        perf_case_prepare(entry->one, entry->ghost, entry->position);
-    else if (entry->one->direction == TULLE_SCATTER)
-        perf_case_reset(entry->one);
+    TLI_TRY(is_last ? prepare(entry) : reset(entry));
     TLI_TRY(run_timed(entry, &seconds));
     if (is_last)
         TLI_TRY(check(entry));
@@ -204,7 +244,7 @@ static tulle_status_t predict_naive(contest_t *contest, perf_result_t *result)
     double seconds = 0;
     if (entry == NULL)
         goto done;
-    perf_case_prepare(entry->one, entry->ghost, entry->position);
+    TLI_TRY(prepare(entry));
     TLI_TRY(run_timed(entry, &seconds));
     TLI_TRY(slowest(contest->comm, &seconds, 1));
     seconds = perf_load_predict_naive(&entry->one->load, entry->one->row_bytes, seconds);
@@ -264,10 +304,8 @@ tulle_status_t perf_measure(const perf_case_t *one, const perf_measure_options_t
     tulle_status_t st = TULLE_OK;
     contest_t contest = {.options = options, .comm = one->halo->comm, .arena = TLI_ARENA_INIT};
     *num_results_out = 0;
-    contest.plain = *one;
-    contest.plain.is_plain = 1;
-    contest.plain.owned = NULL;
-    TLI_TRY(tli_agree(contest.comm, perf_case_alloc_rows(&contest.plain, one->halo->num_owned, &contest.plain.owned)));
+    perf_memory_t memory = one->memory == PERF_MEMORY_DEVICE ? PERF_MEMORY_DEVICE : PERF_MEMORY_PLAIN;
+    TLI_TRY(tli_agree(contest.comm, perf_case_copy(one, memory, &contest.plain)));
     TLI_TRY(enter_all(&contest, one, results, num_results_out));
     perf_watch_begin(options->watch, "timing %s", one->direction == TULLE_GATHER ? "gather" : "scatter");
     TLI_TRY(repeat(&contest));
@@ -276,9 +314,9 @@ done:
     perf_watch_end(options->watch);
     for (int i = 0; i < contest.num; i++) {
         contest.entries[i].method->teardown(contest.entries[i].state);
-        perf_case_free_rows(contest.entries[i].one, &contest.entries[i].ghost);
+        perf_rows_free(&contest.entries[i].ghost);
     }
-    perf_case_free_rows(&contest.plain, &contest.plain.owned);
+    perf_case_end_copy(&contest.plain);
     tli_arena_release(&contest.arena);
     return st;
 }

@@ -27,9 +27,12 @@ enum option_key {
     KEY_DTYPE,
     KEY_GHOST_ORDER,
     KEY_TOPOLOGY,
+    KEY_PROBE,
     KEY_STRATEGY,
+    KEY_MEASURE,
     KEY_NO_SHARED_MEMORY,
-    KEY_PLAIN_MEMORY,
+    KEY_MEMORY,
+    KEY_TRANSPORT,
     KEY_TIMEOUT_MS,
     KEY_SAVE_PLAN,
     KEY_LOAD_PLAN,
@@ -59,10 +62,18 @@ static const struct argp_option option_table[] = {
     {"ghost-order", KEY_GHOST_ORDER, "ORDER", 0, "of ghost rows: caller (ascending ids) or plan (default caller)", 2},
     {NULL, 0, NULL, 0, "Machine and plan:", 3},
     {"topology", KEY_TOPOLOGY, "TEXT", 0, "such as 2x4, 2x2x2 or 3,1,4, or a FILE.topo (default: discovered)", 3},
-    {"strategy", KEY_STRATEGY, "NAME", 0, "auto, direct, rail, balanced or aggregated (default auto)", 3},
+    {"probe", KEY_PROBE, "FILE.topo", OPTION_ARG_OPTIONAL,
+     "measure the links first, print them, plan with them; needs no input; --probe=FILE.topo keeps them", 3},
+    {"strategy", KEY_STRATEGY, "NAME", 0, "auto, direct, rail, balanced, aggregated or striped (default auto)", 3},
+    {"measure", KEY_MEASURE, NULL, 0, "time the best strategies and keep the fastest", 3},
     {"no-shared-memory", KEY_NO_SHARED_MEMORY, NULL, 0, "use MPI messages inside a node too", 3},
-    {"plain-memory", KEY_PLAIN_MEMORY, NULL, 0, "rows not from tulle_alloc, so that ranks cannot read them in place",
+    {"memory", KEY_MEMORY, "KIND", 0,
+     "of rows: host (default), pinned, device, managed, or plain: not from tulle_alloc, so that ranks cannot read them "
+     "in "
+     "place",
      3},
+    {"transport", KEY_TRANSPORT, "NAME", 0,
+     "the only one to use: auto (default), shared_memory, mpi, cuda_ipc or cuda_staged", 3},
     {"timeout-ms", KEY_TIMEOUT_MS, "N", 0, "longest wait for another rank (default: for ever)", 3},
     {"save-plan", KEY_SAVE_PLAN, "FILE", 0, "write the plan", 3},
     {"load-plan", KEY_LOAD_PLAN, "FILE", 0, "use a plan that was written for the same input and topology", 3},
@@ -122,6 +133,8 @@ static const word_t ops[] = {TULLE_OP_MAP(PERF_WORD)};
 static const word_t datatypes[] = {TULLE_DATATYPE_MAP(PERF_SIZED_WORD)};
 static const word_t strategies[] = {TULLE_STRATEGY_MAP(PERF_WORD)};
 static const word_t methods[] = {PERF_METHOD_MAP(PERF_WORD)};
+static const word_t memories[] = {PERF_MEMORY_MAP(PERF_WORD)};
+static const word_t transports[] = {TULLE_TRANSPORT_MAP(PERF_WORD)};
 static const word_t directions[] = {{"gather", 1}, {"scatter", 2}, {"both", 3}};
 static const word_t ghost_orders[] = {{"caller", TULLE_GHOST_ORDER_CALLER}, {"plan", TULLE_GHOST_ORDER_PLAN}};
 
@@ -253,6 +266,14 @@ static tulle_status_t parse_value(int key, const char *text, perf_options_t *opt
         st = parse_word("ghost-order", text, ghost_orders, COUNT_OF(ghost_orders), &value);
         options->ghost_order = (tulle_ghost_order_t)value;
         return st;
+    case KEY_MEMORY:
+        st = parse_word("memory", text, memories, COUNT_OF(memories), &value);
+        options->memory = (perf_memory_t)value;
+        return st;
+    case KEY_TRANSPORT:
+        st = parse_word("transport", text, transports, COUNT_OF(transports), &value);
+        options->transport = (tulle_transport_t)value;
+        return st;
     case KEY_STRATEGY:
         st = parse_word("strategy", text, strategies, COUNT_OF(strategies), &value);
         options->strategy = (tulle_strategy_t)value;
@@ -298,6 +319,13 @@ static tulle_status_t parse_option(int key, char *text, perf_options_t *options)
     case KEY_TOPOLOGY:
         options->topology = text;
         return TULLE_OK;
+    case KEY_PROBE:
+        options->is_probing = 1;
+        options->probe = text;
+        return TULLE_OK;
+    case KEY_MEASURE:
+        options->is_measuring = 1;
+        return TULLE_OK;
     case KEY_METHODS:
         return parse_methods("methods", text, &options->methods);
     case KEY_PEERS:
@@ -310,9 +338,6 @@ static tulle_status_t parse_option(int key, char *text, perf_options_t *options)
         return parse_file("load-plan", text, &options->load_plan);
     case KEY_NO_SHARED_MEMORY:
         options->disable_shared_memory = 1;
-        return TULLE_OK;
-    case KEY_PLAIN_MEMORY:
-        options->has_plain_memory = 1;
         return TULLE_OK;
     case KEY_EXPLAIN:
         options->is_explaining = 1;
@@ -388,7 +413,7 @@ done:
 static tulle_status_t check_options(perf_options_t *options)
 {
     tulle_status_t st = TULLE_OK;
-    TLI_REQUIRE(options->source != PERF_SOURCE_NONE, TULLE_ERR_ARG,
+    TLI_REQUIRE(options->source != PERF_SOURCE_NONE || options->is_probing, TULLE_ERR_ARG,
                 "no input is given; name one with --matrix FILE, --grid NXxNYxNZ or --random ROWS,NNZ,SEED");
     TLI_TRY(check_grid(options));
     TLI_REQUIRE(!options->do_scatter || perf_reduce_knows(options->datatype, options->reduce), TULLE_ERR_ARG,
@@ -403,6 +428,8 @@ static tulle_status_t check_options(perf_options_t *options)
                 TULLE_ERR_ARG,
                 "--load-plan brings its own strategy and ghost order; leave out --strategy and "
                 "--ghost-order");
+    TLI_REQUIRE(!options->is_measuring || (options->strategy == TULLE_STRATEGY_AUTO && options->load_plan == NULL),
+                TULLE_ERR_ARG, "--measure chooses the strategy; leave out --strategy and --load-plan");
 done:
     return st;
 }

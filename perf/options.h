@@ -6,8 +6,11 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include <tulle/exchange.h>
 #include <tulle/plan.h>
 #include <tulle/types.h>
+
+#include "perf/rows.h"
 
 /** Where the matrix comes from. */
 typedef enum perf_source {
@@ -36,7 +39,10 @@ typedef struct perf_options {
     int64_t width; /* [scalars] */
     tulle_datatype_t datatype;
     const char *topology; /* text, or a file that ends in .topo */
+    int is_probing;
+    const char *probe; /* file for the measured topology */
     tulle_strategy_t strategy;
+    int is_measuring;
     tulle_ghost_order_t ghost_order;
     unsigned methods; /* or of perf_method_bit_t */
     int64_t iterations;
@@ -44,7 +50,8 @@ typedef struct perf_options {
     int64_t naive_limit_mb; /* [MiB] per rank */
     int64_t timeout_ms;     /* [ms] 0 = the library's default */
     int disable_shared_memory;
-    int has_plain_memory; /* rows are not from tulle_alloc() */
+    perf_memory_t memory;
+    tulle_transport_t transport;
     int is_explaining;
     const char *json;
     const char *save_plan;

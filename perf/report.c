@@ -3,6 +3,7 @@
 #include "perf/report.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <string.h>
 
 #include <mpi.h>
@@ -65,11 +66,16 @@ static void print_header(const perf_report_t *report, FILE *out)
             options->load_plan != NULL                       ? "as loaded"
             : options->ghost_order == TULLE_GHOST_ORDER_PLAN ? "plan"
                                                              : "caller");
+    fprintf(out, "# rows in %s memory, transport %s%s\n", perf_memory_name(options->memory),
+            tulle_transport_name(options->transport),
+            options->memory == PERF_MEMORY_DEVICE ? "; for other methods they are copied to host memory and back, timed"
+                                                  : "");
     fprintf(out,
             "# pattern inspected in %.0f us; plan %s in %.0f us; ordered node pairs: %d direct, %d routed, "
-            "%d aggregated\n",
+            "%d aggregated, %d striped\n",
             report->pattern_us, options->load_plan != NULL ? "loaded" : "made", report->setup_us,
-            report->stats.direct_pairs, report->stats.routed_pairs, report->stats.aggregated_pairs);
+            report->stats.direct_pairs, report->stats.routed_pairs, report->stats.aggregated_pairs,
+            report->stats.striped_pairs);
 }
 
 /* Percent of `before` that `after` saves. */
@@ -132,6 +138,25 @@ static void print_result(const perf_report_t *report, const perf_result_t *resul
         fprintf(out, "# %23s %8s %s\n", result->method, op, result->note.reason);
 }
 
+double perf_report_prediction_error(const perf_report_t *report, const perf_result_t *result)
+{
+    double predicted_us = report->stats.predicted_plan_ns / 1e3;
+    int is_predicted = strcmp(result->method, "tulle") == 0 && result->median_us > 0;
+    return is_predicted ? 100.0 * (predicted_us / result->median_us - 1.0) : NAN;
+}
+
+static void print_predictions(const perf_report_t *report, FILE *out)
+{
+    for (int i = 0; i < report->num_results; i++) {
+        const perf_result_t *result = &report->results[i];
+        double error = perf_report_prediction_error(report, result);
+        if (!isnan(error))
+            fprintf(out, "# Predicted for %s : %.1f us, measured %.1f us: %+.1f %%\n",
+                    result->direction == TULLE_GATHER ? "gather" : "scatter", report->stats.predicted_plan_ns / 1e3,
+                    result->median_us, error);
+    }
+}
+
 static void print_break_even(const perf_report_t *report, FILE *out)
 {
     int64_t break_even = perf_report_break_even(report);
@@ -154,6 +179,7 @@ void perf_report_print_results(const perf_report_t *report, FILE *out)
     }
     for (int i = 0; i < report->num_results; i++)
         print_result(report, &report->results[i], out);
+    print_predictions(report, out);
     print_break_even(report, out);
     fprintf(out, "# Out of bounds values : %" PRId64 " %s\n", wrong, wrong == 0 ? "OK" : "FAILED");
     fflush(out);

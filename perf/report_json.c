@@ -6,6 +6,8 @@
 
 #ifdef TULLE_HAVE_JANSSON
 
+#include <math.h>
+
 #include <jansson.h>
 
 int perf_report_has_json(void)
@@ -48,8 +50,9 @@ static json_t *pack_volume(const perf_report_t *report)
 static json_t *pack_plan(const perf_report_t *report)
 {
     const tulle_plan_stats_t *stats = &report->stats;
-    json_t *pairs = json_pack("{s:i, s:i, s:i}", "direct", (int)stats->direct_pairs, "routed", (int)stats->routed_pairs,
-                              "aggregated", (int)stats->aggregated_pairs);
+    json_t *pairs =
+        json_pack("{s:i, s:i, s:i, s:i}", "direct", (int)stats->direct_pairs, "routed", (int)stats->routed_pairs,
+                  "aggregated", (int)stats->aggregated_pairs, "striped", (int)stats->striped_pairs);
     json_t *predicted = json_pack("{s:f, s:f, s:f}", "naive", stats->predicted_naive_ns / 1e3, "direct",
                                   stats->predicted_direct_ns / 1e3, "plan", stats->predicted_plan_ns / 1e3);
     return json_pack("{s:s, s:f, s:I, s:f, s:b, s:I, s:o, s:o, s:f}", "strategy", tulle_strategy_name(stats->strategy),
@@ -80,6 +83,11 @@ static json_t *pack_result(const perf_report_t *report, const perf_result_t *res
                             (json_int_t)result->iterations, "min_us", result->min_us, "median_us", result->median_us,
                             "p99_us", result->p99_us, "wrong", (json_int_t)result->wrong, "setup_us", result->setup_us,
                             "algbw_gb_per_s", result->median_us > 0 ? bytes / result->median_us / 1e3 : 0.0);
+    double error = perf_report_prediction_error(report, result);
+    if (!isnan(error)) {
+        json_object_set_new(one, "predicted_us", json_real(report->stats.predicted_plan_ns / 1e3));
+        json_object_set_new(one, "prediction_error_percent", json_real(error));
+    }
     add_real(one, "ratio", result->ratio.ratio);
     add_real(one, "ratio_low", result->ratio.low);
     add_real(one, "ratio_high", result->ratio.high);
@@ -105,10 +113,11 @@ static json_t *pack_report(const perf_report_t *report)
     const perf_input_t *input = report->input;
     json_t *source = json_pack("{s:s, s:I, s:I, s:I}", "name", input->name, "rows", (json_int_t)input->rows, "cols",
                                (json_int_t)input->cols, "nnz", (json_int_t)input->nnz);
-    return json_pack("{s:i, s:s, s:b, s:o, s:I, s:s, s:I, s:I, s:o, s:o, s:o}", "ranks", report->num_ranks, "topology",
-                     report->topology, "emulated", report->is_emulated, "input", source, "width",
+    return json_pack("{s:i, s:s, s:b, s:o, s:I, s:s, s:I, s:s, s:s, s:I, s:o, s:o, s:o}", "ranks", report->num_ranks,
+                     "topology", report->topology, "emulated", report->is_emulated, "input", source, "width",
                      (json_int_t)options->width, "dtype", tulle_datatype_name(options->datatype), "row_bytes",
-                     (json_int_t)report->row_bytes, "needed_rows", (json_int_t)report->num_needed, "volume",
+                     (json_int_t)report->row_bytes, "memory", perf_memory_name(options->memory), "transport",
+                     tulle_transport_name(options->transport), "needed_rows", (json_int_t)report->num_needed, "volume",
                      pack_volume(report), "plan", pack_plan(report), "results", pack_results(report));
 }
 

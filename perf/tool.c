@@ -113,6 +113,30 @@ static tulle_status_t open_comm(tool_t *tool)
     return tulle_comm_create(tool->comm, &options, &tool->tulle);
 }
 
+/* Measure the links, show and keep them, and go on with a communicator that knows them. */
+static tulle_status_t probe_links(tool_t *tool)
+{
+    tulle_status_t st = TULLE_OK;
+    tulle_topology_t *measured = NULL;
+    const char *path = tool->options->probe;
+    perf_watch_begin(tool->watch, "measuring links");
+    TLI_TRY(tulle_comm_probe(tool->tulle, NULL, &measured));
+    perf_watch_end(tool->watch);
+    if (tool->rank == 0)
+        st = tulle_topology_print(measured, stdout);
+    if (tool->rank == 0 && path != NULL && st == TULLE_OK)
+        st = tulle_topology_save(measured, path);
+    TLI_TRY(tli_agree(tool->comm, st));
+    tulle_comm_destroy(&tool->tulle);
+    tulle_topology_destroy(&tool->topology);
+    tool->topology = measured;
+    measured = NULL;
+    TLI_TRY(open_comm(tool));
+done:
+    tulle_topology_destroy(&measured);
+    return st;
+}
+
 static tulle_status_t make_pattern(tool_t *tool, tulle_pattern_t **pattern_out)
 {
     tulle_status_t st = TULLE_OK;
@@ -137,6 +161,7 @@ static tulle_status_t make_plan(tool_t *tool)
     plan_options.strategy = options->strategy;
     plan_options.ghost_order = options->ghost_order;
     plan_options.row_bytes = tool->report.row_bytes;
+    plan_options.measure = options->is_measuring;
     if (options->load_plan == NULL)
         TLI_TRY(make_pattern(tool, &pattern));
     perf_watch_begin(tool->watch, "planning");
@@ -195,12 +220,9 @@ static tulle_status_t measure(tool_t *tool, tulle_direction_t direction)
 {
     tulle_status_t st = TULLE_OK;
     const perf_options_t *options = tool->options;
-    perf_case_options_t case_options = {direction,
-                                        options->datatype,
-                                        options->reduce,
-                                        options->width,
-                                        options->naive_limit_mb << 20,
-                                        options->has_plain_memory};
+    perf_case_options_t case_options = {
+        direction,       options->datatype,  options->reduce,       options->width, options->naive_limit_mb << 20,
+        options->memory, options->transport, options->is_explaining};
     perf_measure_options_t measure_options = {options->methods, options->warmup, options->iterations, PERF_SLOW_SECONDS,
                                               tool->watch};
     perf_case_t one = {0};
@@ -227,8 +249,13 @@ static tulle_status_t run_steps(tool_t *tool)
 {
     tulle_status_t st = TULLE_OK;
     const perf_options_t *options = tool->options;
-    TLI_TRY(read_input(tool));
+    if (options->source != PERF_SOURCE_NONE)
+        TLI_TRY(read_input(tool));
     TLI_TRY(open_comm(tool));
+    if (options->is_probing)
+        TLI_TRY(probe_links(tool));
+    if (options->source == PERF_SOURCE_NONE)
+        goto done;
     TLI_TRY(perf_halo_create(tool->comm, &tool->input, &tool->halo));
     TLI_TRY(make_plan(tool));
     TLI_TRY(count_volumes(tool));

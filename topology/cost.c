@@ -9,25 +9,43 @@
 
 #define NS_PER_SECOND 1e9
 
-double tli_cost_message_ns(const tulle_topology_t *topology, int level, int64_t bytes)
+/* Groups of a level in one node: its ranks at the last level, those of the mean node above. */
+static double groups_per_node(const tulle_topology_t *topology, int level, int num_ranks)
 {
-    const tulle_link_t *link = NULL;
-    TLI_ASSERT(level >= 0 && level <= topology->num_levels && bytes >= 0);
-    if (level == topology->num_levels)
-        return 0.0;
-    link = &topology->levels[level].link;
-    return link->latency_ns + (double)bytes / link->bytes_per_second * NS_PER_SECOND;
+    if (level == topology->num_levels - 1)
+        return num_ranks;
+    return (double)topology->levels[level].num_groups / topology->levels[0].num_groups;
 }
 
-double tli_cost_node_ns(const tulle_topology_t *topology, int64_t num_messages, int64_t bytes)
+/* [bytes/s] out of all groups of a level in a node. */
+static double rate_of_level(const tulle_topology_t *topology, int level, int num_ranks, int64_t num_messages)
 {
-    const tli_level_t *nodes = &topology->levels[0];
-    double ranks_per_node = (double)topology->num_ranks / nodes->num_groups;
-    double links = nodes->link.num_links > 0 ? nodes->link.num_links : ranks_per_node;
-    double rounds = fmax(1.0, (double)num_messages / ranks_per_node);
-    TLI_ASSERT(num_messages >= 0 && bytes >= 0);
-    if (num_messages == 0)
-        return 0.0;
-    return nodes->link.latency_ns * rounds +
-           (double)bytes / (nodes->link.bytes_per_second * fmin(links, (double)num_messages)) * NS_PER_SECOND;
+    const tulle_link_t *link = &topology->levels[level].link;
+    double groups = groups_per_node(topology, level, num_ranks);
+    double links = link->num_links > 0 ? link->num_links * groups : num_ranks;
+    double rate = link->bytes_per_second * fmin(links, (double)num_messages);
+    return link->group_bytes_per_second > 0 ? fmin(rate, link->group_bytes_per_second * groups) : rate;
+}
+
+static double level_ns(const tulle_topology_t *topology, int level, int num_ranks, const tli_load_t *load)
+{
+    const tulle_link_t *link = &topology->levels[level].link;
+    double messages = (double)load->messages[level], bytes = (double)load->bytes[level];
+    double overhead_ns = link->overhead_ns > 0 ? link->overhead_ns : link->latency_ns;
+    double further = fmax(0.0, messages / num_ranks - 1.0);
+    double seconds = bytes / rate_of_level(topology, level, num_ranks, load->messages[level]);
+    if (level == 0)
+        seconds = fmax(seconds, (double)load->busiest_bytes / link->bytes_per_second) +
+                  bytes / messages / 2.0 / link->bytes_per_second;
+    return link->latency_ns * load->hops[level] + overhead_ns * further + seconds * NS_PER_SECOND;
+}
+
+double tli_cost_load_ns(const tulle_topology_t *topology, int num_ranks, const tli_load_t *load)
+{
+    double ns = 0.0;
+    TLI_ASSERT(num_ranks > 0);
+    for (int level = 0; level < topology->num_levels; level++)
+        if (load->messages[level] > 0)
+            ns += level_ns(topology, level, num_ranks, load);
+    return ns;
 }

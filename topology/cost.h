@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The cost model: what a message, or one node's share of an exchange, costs on a topology. Pure arithmetic on the links
- * of the topology: no clock, no state, the same result on every rank. */
+ * The cost model: what one node's share of an exchange costs on a topology. Pure arithmetic on the links of the
+ * topology: no clock, no state, the same result on every rank. */
 #ifndef TLI_TOPOLOGY_COST_H
 #define TLI_TOPOLOGY_COST_H
 
@@ -8,29 +8,30 @@
 
 #include <tulle/topology.h>
 
-/**
- * Time of one message on an idle machine: latency + bytes / bandwidth of one link (Hockney's model).
- * @param[in] topology borrowed
- * @param[in] level    level it crosses, as tli_topology_crossing() says; num_levels = stays on its rank, costs nothing
- * @param[in] bytes    [bytes] >= 0
- * @return [ns]
- */
-double tli_cost_message_ns(const tulle_topology_t *topology, int level, int64_t bytes);
+/** What the ranks of one node receive, or send, in one exchange; by the level that it crosses. */
+typedef struct tli_load {
+    int64_t messages[TULLE_TOPOLOGY_MAX_LEVELS]; /* [count] of all ranks of the node */
+    int64_t bytes[TULLE_TOPOLOGY_MAX_LEVELS];    /* [bytes] of these messages */
+    int hops[TULLE_TOPOLOGY_MAX_LEVELS]; /* [count] one after the other on the longest way of a row; 0 where messages do
+                                            not wait for others */
+    int64_t busiest_bytes;               /* [bytes] between nodes, of one rank */
+} tli_load_t;
 
 /**
- * Time for all that one node sends to (or receives from) other nodes in one exchange: the max-rate model. Two things
- * bound it: every rank starts its messages one after the other, and the bytes leave through the NICs, of which m
- * messages can use at most m.
+ * Time for a node's share of one exchange: the max-rate model, over all levels. A rank starts its messages one after
+ * the other; the bytes leave a group by its links, of which m messages use at most m, and no faster than the group can
+ * inject; a hop that waits for another pays its latency on top. Between nodes one rank drives one link, and half a mean
+ * message is waited for: none is passed on before it is whole, and its partner may be busy with another.
  *
- *     T = latency * max(1, messages / ranks of a node) + bytes / (bandwidth * min(NICs, messages))
+ *     T = sum over levels: latency * hops + overhead * (messages / ranks - 1) + bytes / rate,
+ *         rate = min(group rate, links * bandwidth, messages * bandwidth), the first two of all groups in the node
  *
- * Ragged nodes count as the mean node; num_links = 0 means a NIC for every rank.
- * @param[in] topology     borrowed
- * @param[in] num_messages [count] >= 0; 0 costs nothing
- * @param[in] bytes        [bytes] >= 0, of all these messages
+ * @param[in] topology  borrowed
+ * @param[in] num_ranks [count] of the node
+ * @param[in] load      borrowed; one without messages costs nothing
  * @return [ns]
  * @see Gropp, Olson, Samfass, EuroMPI 2016, doi:10.1145/2966884.2966919
  */
-double tli_cost_node_ns(const tulle_topology_t *topology, int64_t num_messages, int64_t bytes);
+double tli_cost_load_ns(const tulle_topology_t *topology, int num_ranks, const tli_load_t *load);
 
 #endif

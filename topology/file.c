@@ -205,12 +205,19 @@ static tulle_status_t read_link_value(const reader_t *reader, char *word, tulle_
         link->latency_ns = strtod(value, &end);
     } else if (strcmp(word, "bytes_per_second") == 0) {
         link->bytes_per_second = strtod(value, &end);
+    } else if (strcmp(word, "overhead_ns") == 0) {
+        link->overhead_ns = strtod(value, &end);
+    } else if (strcmp(word, "group_bytes_per_second") == 0) {
+        link->group_bytes_per_second = strtod(value, &end);
     } else if (strcmp(word, "num_links") == 0) {
         long count = strtol(value, &end, 10);
         REQUIRE_LINE(count >= 0 && count <= INT32_MAX, "\"%.24s\" is no number of links; 0 = one per rank", value);
         link->num_links = (int32_t)count;
     } else {
-        REQUIRE_LINE(0, "unknown key \"%.40s\"; known are latency_ns, bytes_per_second and num_links", word);
+        REQUIRE_LINE(0,
+                     "unknown key \"%.40s\"; known are latency_ns, bytes_per_second, num_links, overhead_ns and "
+                     "group_bytes_per_second",
+                     word);
     }
     REQUIRE_LINE(*end == '\0', "\"%.24s\" is not a number", value);
 done:
@@ -321,8 +328,14 @@ static void write_levels(const tulle_topology_t *topology, FILE *file)
 {
     for (int l = 0; l < topology->num_levels; l++) {
         const tulle_link_t *link = &topology->levels[l].link;
-        fprintf(file, "level %s latency_ns=%.17g bytes_per_second=%.17g num_links=%d\n", topology->levels[l].name,
+        fprintf(file, "level %s latency_ns=%.17g bytes_per_second=%.17g num_links=%d", topology->levels[l].name,
                 link->latency_ns, link->bytes_per_second, (int)link->num_links);
+        /* Left out where nobody set them: what older libraries wrote and read stays the same. */
+        if (link->overhead_ns > 0)
+            fprintf(file, " overhead_ns=%.17g", link->overhead_ns);
+        if (link->group_bytes_per_second > 0)
+            fprintf(file, " group_bytes_per_second=%.17g", link->group_bytes_per_second);
+        fprintf(file, "\n");
     }
 }
 

@@ -36,7 +36,7 @@ static const double pcie_lane_bytes_per_second[] = {0, 0.25e9, 0.5e9, 0.985e9, 1
 #define HOST_BRIDGE_NS 3000.0
 #define SOCKETS_NS     4000.0
 #define SOCKETS_LIMIT  20e9 /* [bytes/s] what a link between processors leaves to one pair of GPUs */
-#define NO_PAIR        ((tulle_link_t){0, 0, 0})
+#define NO_PAIR        ((tulle_link_t){.latency_ns = 0})
 
 static int least(int a, int b)
 {
@@ -62,14 +62,15 @@ tli_gpu_link_t tli_gpu_link_combine(const tli_gpu_link_t *a, const tli_gpu_link_
 
 static tulle_link_t nvlink_cost(const gpu_generation_t *generation, int num_nvlinks)
 {
-    return (tulle_link_t){generation->nvlink_latency_ns, generation->nvlink_bytes_per_second * fmax(1, num_nvlinks), 0};
+    return (tulle_link_t){.latency_ns = generation->nvlink_latency_ns,
+                          .bytes_per_second = generation->nvlink_bytes_per_second * fmax(1, num_nvlinks)};
 }
 
 static tulle_link_t pcie_cost(const tli_gpu_link_t *link)
 {
     int generation = link->pcie_generation > 0 ? least(link->pcie_generation, LATEST_PCIE) : DEFAULT_PCIE;
     int lanes = link->pcie_lanes > 0 ? link->pcie_lanes : DEFAULT_LANES;
-    tulle_link_t cost = {SWITCH_NS, pcie_lane_bytes_per_second[generation] * lanes, 0};
+    tulle_link_t cost = {.latency_ns = SWITCH_NS, .bytes_per_second = pcie_lane_bytes_per_second[generation] * lanes};
     if (link->distance == TLI_GPU_HOST_BRIDGE)
         cost.latency_ns = HOST_BRIDGE_NS;
     if (link->distance >= TLI_GPU_SOCKETS) {
@@ -89,7 +90,8 @@ tulle_link_t tli_gpu_link_cost(const tli_gpu_link_t *link)
     while (generation->capability > link->capability && generation->capability > 0)
         generation++;
     if (link->distance == TLI_GPU_SAME)
-        return (tulle_link_t){generation->nvlink_latency_ns, generation->copy_bytes_per_second, 0};
+        return (tulle_link_t){.latency_ns = generation->nvlink_latency_ns,
+                              .bytes_per_second = generation->copy_bytes_per_second};
     return link->distance == TLI_GPU_NVLINK ? nvlink_cost(generation, link->num_nvlinks) : pcie_cost(link);
 }
 

@@ -88,14 +88,14 @@ static int is_level_useful(const tulle_topology_t *topology, int by_gpu)
 /* The slowest of one kind of link in any node; bytes_per_second 0 if none has such a link. */
 static tulle_link_t slowest_link(int num_ranks, const tli_place_t *places, int is_across)
 {
-    tulle_link_t slowest = {0, 0, 0};
+    tulle_link_t slowest = {.latency_ns = 0};
     for (int rank = 0; rank < num_ranks; rank++) {
         const tulle_link_t *link = is_across ? &places[rank].across : &places[rank].inside;
         if (link->bytes_per_second > 0 && slowest.bytes_per_second == 0)
             slowest = *link;
         else if (link->bytes_per_second > 0)
-            slowest = (tulle_link_t){fmax(slowest.latency_ns, link->latency_ns),
-                                     fmin(slowest.bytes_per_second, link->bytes_per_second), 0};
+            slowest = (tulle_link_t){.latency_ns = fmax(slowest.latency_ns, link->latency_ns),
+                                     .bytes_per_second = fmin(slowest.bytes_per_second, link->bytes_per_second)};
     }
     return slowest;
 }

@@ -42,9 +42,14 @@ static void print_level(const tli_level_t *level, FILE *out)
         least = size < least ? size : least;
         most = size > most ? size : most;
     }
-    fprintf(out, "%-16s %9d %14s %9.4g ns %11.4g GB/s   %s\n", level->name, level->num_groups,
+    fprintf(out, "%-16s %9d %14s %9.4g ns %11.4g GB/s   %s", level->name, level->num_groups,
             range_cell(least, most).text, level->link.latency_ns, level->link.bytes_per_second / 1e9,
             links_cell(level->link.num_links).text);
+    if (level->link.group_bytes_per_second > 0)
+        fprintf(out, ", %.4g GB/s together", level->link.group_bytes_per_second / 1e9);
+    if (level->link.overhead_ns > 0)
+        fprintf(out, ", %.4g ns per further message", level->link.overhead_ns);
+    fprintf(out, "\n");
 }
 
 /* Ranks of the slots of one innermost group, consecutive ones as a range. */

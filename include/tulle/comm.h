@@ -57,6 +57,37 @@ TULLE_API const tulle_topology_t *tulle_comm_topology(const tulle_comm_t *comm);
  */
 TULLE_API int tulle_comm_is_emulated(const tulle_comm_t *comm);
 
+/** Tunables of tulle_comm_probe(). Zero always means "library default". Append fields, never reorder. */
+typedef struct tulle_probe_options {
+    size_t struct_size; /**< [bytes] set by the initializer */
+    int64_t time_ms;    /**< [ms] after which no new round begins; 0 = 1200; equal on every rank */
+} tulle_probe_options_t;
+
+/* clang-format off */
+/** Defaults for every field. */
+#define TULLE_PROBE_OPTIONS_INIT {sizeof(tulle_probe_options_t), 0}
+/* clang-format on */
+
+/**
+ * Measure the cost of crossing each level of the running job, by exchanges as plans run them: the latency of one
+ * message per rank, what each further message costs, the bandwidth of one pair of ranks, and what a group sends when
+ * all its ranks do (the injection limit of a node, for instance). A level without two groups side by side keeps its
+ * figures. Use the result by making a communicator with it (tulle_comm_options.topology) or write it with
+ * tulle_topology_save().
+ * @collective all ranks of @p comm; blocks
+ * @param[in]  comm         borrowed; its topology says who is measured with whom, and stays as it is
+ * @param[in]  options      borrowed for the call; NULL = defaults
+ * @param[out] topology_out owned by the caller, free with tulle_topology_destroy(): the tree of @p comm with measured
+ *                          links, equal on every rank; untouched on failure
+ * @retval TULLE_ERR_ARG a null pointer or a negative time; TULLE_ERR_MISMATCH ranks gave different times
+ * @retval TULLE_ERR_NOMEM; TULLE_ERR_TRANSPORT; TULLE_ERR_TIMEOUT; TULLE_ERR_REMOTE another rank failed
+ * @threads one thread per comm at a time
+ * @cost the time asked for, but no less than setting up and four rounds; in each up to 2 MiB per node, or 16 KiB per
+ * rank when that is more, over each level
+ */
+TULLE_API tulle_status_t tulle_comm_probe(tulle_comm_t *comm, const tulle_probe_options_t *options,
+                                          tulle_topology_t **topology_out);
+
 TULLE_END_DECLS
 
 #endif

@@ -21,9 +21,12 @@ typedef struct tulle_topology tulle_topology_t;
 /** What it costs to cross one level of the tree. Level 0 lies between nodes; the last level between ranks of one
  * innermost group. */
 typedef struct tulle_link {
-    double latency_ns;       /**< [ns] per message */
+    double latency_ns;       /**< [ns] of one message, or of the first of several that a rank sends at once */
     double bytes_per_second; /**< [bytes/s] of one link: one NIC between nodes, one rank pair inside */
     int32_t num_links;       /**< [count] links out of one group of this level: NICs of a node; 0 = one per rank */
+    double overhead_ns;      /**< [ns] that each further message costs its rank; 0 = as much as the first */
+    double group_bytes_per_second; /**< [bytes/s] out of one group when all its ranks send at once, the injection
+                                      limit; 0 = what its links carry together */
 } tulle_link_t;
 
 /**
@@ -149,7 +152,7 @@ TULLE_API tulle_status_t tulle_topology_get_link(const tulle_topology_t *topolog
  * Set the cost of crossing a level, for instance from a measurement.
  * @param[in,out] topology not yet used by a communicator
  * @param[in]     level    0 = between nodes
- * @param[in]     link     copied; latency >= 0, bandwidth > 0, num_links >= 0
+ * @param[in]     link     copied; latency >= 0, bandwidth > 0, the others >= 0
  * @retval TULLE_ERR_ARG a pointer is NULL, the level is out of range or a value is not allowed
  * @collective no; every rank must set the same values   @threads one   @cost O(1)
  */

@@ -191,15 +191,19 @@ done:
     return st;
 }
 
+/* A large message leaves only while MPI is called at both ends: a rank that still waits for others in shared memory
+ * must call it for its sends when no receive makes it do so. */
 static tulle_status_t mpi_poll(void *opaque, int *arrived, int *num_arrived)
 {
     tulle_status_t st = TULLE_OK;
     channel_t *channel = opaque;
-    int num_finished = 0;
+    int num_finished = 0, are_sent = 0;
     *num_arrived = 0;
     if (channel->num_outstanding > 0)
         TLI_MPI(MPI_Testsome(channel->num_receives, channel->receives, &num_finished, channel->finished,
                              MPI_STATUSES_IGNORE));
+    else if (channel->num_sends > 0)
+        TLI_MPI(MPI_Testall(channel->num_sends, channel->sends, &are_sent, MPI_STATUSES_IGNORE));
     for (int i = 0; i < num_finished && num_finished != MPI_UNDEFINED; i++)
         arrived[(*num_arrived)++] = channel->wire_of_receive[channel->finished[i]];
     channel->num_outstanding -= *num_arrived;

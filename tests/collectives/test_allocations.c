@@ -107,6 +107,26 @@ static tulle_status_t make_plan(const world_t *w)
     return st;
 }
 
+static tulle_status_t measure_plan(const world_t *w)
+{
+    tulle_plan_options_t options = TULLE_PLAN_OPTIONS_INIT;
+    tulle_plan_t *plan = NULL;
+    options.measure = 1;
+    tulle_status_t st = tulle_plan_create(w->comm, w->pattern, &options, &plan);
+    tulle_plan_destroy(&plan);
+    return st;
+}
+
+static tulle_status_t probe_links(const world_t *w)
+{
+    tulle_probe_options_t options = TULLE_PROBE_OPTIONS_INIT;
+    tulle_topology_t *topology = NULL;
+    options.time_ms = 1;
+    tulle_status_t st = tulle_comm_probe(w->comm, &options, &topology);
+    tulle_topology_destroy(&topology);
+    return st;
+}
+
 static tulle_status_t make_exchange(const world_t *w)
 {
     float owned[100] = {0}, ghost[100] = {0};
@@ -227,10 +247,18 @@ static void test_pattern_create_failing_allocation_fails_all(void **state)
 static void test_plan_create_failing_allocation_fails_all(void **state)
 {
     world_t w = open_world(deep_topology(), 0);
-    for (int strategy = TULLE_STRATEGY_AUTO; strategy <= TULLE_STRATEGY_AGGREGATED; strategy++) {
+    for (int strategy = TULLE_STRATEGY_AUTO; strategy <= TULLE_STRATEGY_STRIPED; strategy++) {
         w.strategy = (tulle_strategy_t)strategy;
         check_job(&w, make_plan);
     }
+    close_world(&w);
+}
+
+static void test_measuring_failing_allocation_fails_all(void **state)
+{
+    world_t w = open_world(deep_topology(), 0);
+    check_job(&w, measure_plan);
+    check_job(&w, probe_links);
     close_world(&w);
 }
 
@@ -285,6 +313,7 @@ int main(int argc, char **argv)
         spt_test(test_comm_create_failing_allocation_fails_all),
         spt_test(test_pattern_create_failing_allocation_fails_all),
         spt_test(test_plan_create_failing_allocation_fails_all),
+        spt_test(test_measuring_failing_allocation_fails_all),
         spt_test(test_exchange_create_failing_allocation_fails_all),
         spt_test(test_one_shot_failing_allocation_fails_all),
         spt_test(test_stats_failing_allocation_fails_all),

@@ -85,7 +85,7 @@ static void check_plans(const char *topology, int disable_shared_memory)
 {
     tulle_comm_t *comm = spt_comm(topology, disable_shared_memory);
     spt_pattern_t pattern = spt_pattern_random(2);
-    for (int strategy = TULLE_STRATEGY_AUTO; strategy <= TULLE_STRATEGY_AGGREGATED; strategy++) {
+    for (int strategy = TULLE_STRATEGY_AUTO; strategy <= TULLE_STRATEGY_STRIPED; strategy++) {
         tulle_plan_t *plan =
             spt_plan_make(comm, &pattern, (tulle_strategy_t)strategy, (tulle_ghost_order_t)(strategy % 2));
         check_exchange(plan, &pattern, TULLE_GATHER);

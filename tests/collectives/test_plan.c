@@ -180,13 +180,15 @@ static void check_plan(const tulle_plan_stats_t *stats, const counts_t *c)
             assert_int_equal(l->plan_rows, c->direct_rows[level]);
             assert_int_equal(l->plan_messages, c->direct_messages[level]);
         } else if (is_once &&
-                   (level == 0 || (level < stats->num_levels - 1 && stats->strategy != TULLE_STRATEGY_AGGREGATED))) {
+                   (level == 0 || (level < stats->num_levels - 1 && stats->strategy != TULLE_STRATEGY_AGGREGATED &&
+                                   stats->strategy != TULLE_STRATEGY_STRIPED))) {
             assert_int_equal(l->plan_rows, c->limit_rows[level]);
         }
     }
     /* Each row that a rank receives is one that it needs or passes on. */
     assert_int_equal(staged, stats->num_needed + stats->staging_rows);
-    assert_int_equal(stats->routed_pairs + stats->aggregated_pairs + stats->direct_pairs, c->node_pairs);
+    assert_int_equal(stats->routed_pairs + stats->aggregated_pairs + stats->direct_pairs + stats->striped_pairs,
+                     c->node_pairs);
     if (stats->strategy == TULLE_STRATEGY_AGGREGATED)
         assert_int_equal(stats->levels[0].plan_messages, c->node_pairs);
     if (stats->strategy == TULLE_STRATEGY_DIRECT)
@@ -203,8 +205,8 @@ static void test_stats_agree_with_counts_of_everybodys_needs(void **state)
             spt_pattern_t pattern = spt_pattern_random(100 + stream * 50 + (uint64_t)t);
             job_t job = collect_job(comm, &pattern);
             counts_t c = count(&job);
-            int64_t busiest[5];
-            for (int s = TULLE_STRATEGY_AUTO; s <= TULLE_STRATEGY_AGGREGATED; s++) {
+            int64_t busiest[6];
+            for (int s = TULLE_STRATEGY_AUTO; s <= TULLE_STRATEGY_STRIPED; s++) {
                 tulle_plan_t *plan = spt_plan_make(comm, &pattern, (tulle_strategy_t)s, TULLE_GHOST_ORDER_CALLER);
                 tulle_plan_stats_t stats = stats_of(plan);
                 check_alternatives(&stats, &job, &c);
@@ -246,6 +248,68 @@ static void test_plan_options_are_kept(void **state)
     tulle_comm_destroy(&comm);
 }
 
+static void test_plan_measured_is_one_of_the_strategies_and_the_same_everywhere(void **state)
+{
+    for (int t = 0; spt_topology(t) != NULL; t++) {
+        tulle_comm_t *comm = spt_comm(spt_topology(t), t % 2);
+        spt_pattern_t p = spt_pattern_random(300 + (uint64_t)t);
+        tulle_pattern_t *pattern = spt_pattern_make(comm, &p);
+        tulle_plan_options_t options = TULLE_PLAN_OPTIONS_INIT;
+        tulle_plan_t *plan = NULL;
+        options.measure = 1;
+        options.row_bytes = 24;
+        options.ghost_order = (tulle_ghost_order_t)(t % 2);
+        spt_assert_ok_all(tulle_plan_create(comm, pattern, &options, &plan));
+        int strategies[2] = {(int)tulle_plan_strategy(plan), -(int)tulle_plan_strategy(plan)};
+        MPI_Allreduce(MPI_IN_PLACE, strategies, 2, MPI_INT, MPI_MAX, MPI_COMM_WORLD);
+        assert_int_equal(strategies[0], -strategies[1]);
+        assert_string_not_equal(tulle_strategy_name(tulle_plan_strategy(plan)), "unknown");
+        assert_int_equal(stats_of(plan).row_bytes, 24);
+        spt_assert_plan_works(plan, &p, (uint64_t)t, 2);
+        tulle_plan_destroy(&plan);
+        tulle_pattern_destroy(&pattern);
+        tulle_comm_destroy(&comm);
+    }
+}
+
+static void test_plan_measuring_another_strategy_is_refused(void **state)
+{
+    tulle_comm_t *comm = spt_comm(spt_topology(0), 0);
+    spt_pattern_t p = spt_pattern_random(3);
+    tulle_pattern_t *pattern = spt_pattern_make(comm, &p);
+    for (int culprit = 0; culprit < spt_size(); culprit++) {
+        tulle_plan_options_t options = TULLE_PLAN_OPTIONS_INIT;
+        tulle_plan_t *plan = NULL;
+        options.measure = 1;
+        options.strategy = spt_rank() == culprit ? TULLE_STRATEGY_RAIL : TULLE_STRATEGY_AUTO;
+        spt_assert_blames(tulle_plan_create(comm, pattern, &options, &plan), TULLE_ERR_ARG, culprit, "measure");
+        options.strategy = TULLE_STRATEGY_AUTO;
+        options.measure = spt_rank() == culprit;
+        if (spt_size() > 1)
+            spt_assert_fails_alike(tulle_plan_create(comm, pattern, &options, &plan), TULLE_ERR_MISMATCH, "measure");
+    }
+    tulle_pattern_destroy(&pattern);
+    tulle_comm_destroy(&comm);
+}
+
+/* A program that was compiled before there was a choice by measurement. */
+static void test_plan_options_of_the_first_release_are_taken(void **state)
+{
+    tulle_comm_t *comm = spt_comm(spt_topology(0), 0);
+    spt_pattern_t p = spt_pattern_random(3);
+    tulle_pattern_t *pattern = spt_pattern_make(comm, &p);
+    tulle_plan_options_t options = TULLE_PLAN_OPTIONS_INIT;
+    tulle_plan_t *plan = NULL;
+    options.struct_size = offsetof(tulle_plan_options_t, measure);
+    options.strategy = TULLE_STRATEGY_RAIL;
+    options.measure = 1; /* beyond the end: not looked at */
+    spt_assert_ok_all(tulle_plan_create(comm, pattern, &options, &plan));
+    assert_int_equal(tulle_plan_strategy(plan), TULLE_STRATEGY_RAIL);
+    tulle_plan_destroy(&plan);
+    tulle_pattern_destroy(&pattern);
+    tulle_comm_destroy(&comm);
+}
+
 static void test_plan_null_has_no_rows(void **state)
 {
     assert_int_equal(tulle_plan_num_owned(NULL), 0);
@@ -282,7 +346,7 @@ static void test_ghost_order_plan_numbers_distinct_remote_rows(void **state)
     for (int kind = 0; kind < 10; kind++) {
         spt_pattern_t p = spt_pattern_random(200 + (uint64_t)kind);
         int64_t *position = spt_alloc(p.num_needed, sizeof *position);
-        tulle_plan_t *plan = spt_plan_make(comm, &p, (tulle_strategy_t)(kind % 5), TULLE_GHOST_ORDER_PLAN);
+        tulle_plan_t *plan = spt_plan_make(comm, &p, (tulle_strategy_t)(kind % 6), TULLE_GHOST_ORDER_PLAN);
         spt_assert_ok_all(tulle_plan_ghost_order(plan, position));
         spt_assert_all(is_plan_order(&p, position, tulle_plan_num_ghosts(plan)));
         tulle_plan_destroy(&plan);
@@ -408,6 +472,9 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         spt_test(test_stats_agree_with_counts_of_everybodys_needs),
         spt_test(test_plan_options_are_kept),
+        spt_test(test_plan_measured_is_one_of_the_strategies_and_the_same_everywhere),
+        spt_test(test_plan_measuring_another_strategy_is_refused),
+        spt_test(test_plan_options_of_the_first_release_are_taken),
         spt_test(test_plan_null_has_no_rows),
         spt_test(test_ghost_order_plan_numbers_distinct_remote_rows),
         spt_test(test_ghost_order_caller_is_the_callers),

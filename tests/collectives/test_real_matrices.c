@@ -121,7 +121,7 @@ static void check_on(tulle_comm_t *comm, problem_t *p)
     check_ok(tulle_pattern_create_from_csr(comm, &rows, &columns, p->input->row_ptr, p->input->col_idx, &pattern), p,
              "pattern");
     p->pattern = pattern;
-    for (int strategy = TULLE_STRATEGY_AUTO; strategy <= TULLE_STRATEGY_AGGREGATED; strategy++)
+    for (int strategy = TULLE_STRATEGY_AUTO; strategy <= TULLE_STRATEGY_STRIPED; strategy++)
         for (int order = 0; order < 2; order++)
             check_plan(comm, p, (tulle_strategy_t)strategy, (tulle_ghost_order_t)order);
     tulle_pattern_destroy(&pattern);

@@ -73,7 +73,7 @@ static void use_topology(const char *prefix, int rank)
 {
     tulle_topology_t *topology = NULL;
     tulle_topology_t *copy = NULL;
-    tulle_link_t link = {1500.0, 25e9, 4};
+    tulle_link_t link = {1500.0, 25e9, 4, 300.0, 0};
     char path[1024];
     CHECK_OK(tulle_topology_parse("2x4", 8, &topology));
     CHECK(tulle_topology_num_ranks(topology) == 8);
@@ -163,6 +163,16 @@ static void inspect_plan(const tulle_plan_t *plan, int rank)
     CHECK(json == TULLE_OK || json == (rank == 0 ? TULLE_ERR_UNSUPPORTED : TULLE_ERR_REMOTE)); /* without Jansson */
 }
 
+static void measure_links(tulle_comm_t *comm)
+{
+    tulle_probe_options_t options = TULLE_PROBE_OPTIONS_INIT;
+    tulle_topology_t *topology = NULL;
+    options.time_ms = 10;
+    CHECK_OK(tulle_comm_probe(comm, &options, &topology));
+    CHECK(strcmp(tulle_topology_text(topology), tulle_topology_text(tulle_comm_topology(comm))) == 0);
+    tulle_topology_destroy(&topology);
+}
+
 static void move_rows(tulle_plan_t *plan, int rank, int size)
 {
     const int64_t first = (int64_t)rank * NUM_OWNED;
@@ -225,6 +235,8 @@ int main(int argc, char **argv)
     CHECK(tulle_comm_rank(comm) == rank && tulle_comm_size(comm) == size);
     CHECK(tulle_topology_num_groups(tulle_comm_topology(comm), 0) == size);
     CHECK(tulle_comm_is_emulated(comm) == 0 || size > 1);
+
+    measure_links(comm);
 
     pattern = use_patterns(comm);
     CHECK_OK(tulle_plan_create(comm, pattern, NULL, &plan));

@@ -80,10 +80,11 @@ def check_all_skipped_is_skipped(folder):
 
 
 def check_limits_are_kept(folder):
-    rows = folder.check("a 0 1 tests/endless\nb 0 60 tests/endless\nc 0 60 tests/good\n", "--assume-gpu", "--seconds", "3",
-                        status=1)
-    assert [(name, result) for name, result, _ in rows] == [("a", "failed"), ("b", "failed"), ("c", "not run")], rows
-    assert "1 s" in rows[0][2] and rows[2][2] == "no time left", rows
+    """One second each: by its own limit or as a quarter of all; then time is up."""
+    tests = "".join(f"{name} 0 {limit} tests/endless\n" for name, limit in zip("abcde", (1, 60, 60, 60, 60)))
+    rows = folder.check(tests, "--assume-gpu", "--seconds", "4", status=1)
+    assert [result for _, result, _ in rows] == ["failed"] * 4 + ["not run"], rows
+    assert "1 s" in rows[0][2] and "1 s" in rows[1][2] and rows[4][2] == "no time left", rows
 
 
 def check_selection(folder):

@@ -70,20 +70,33 @@ static void test_options_all_given(void **state)
 
 static void test_options_more_given(void **state)
 {
-    perf_options_t options =
-        parse_good("--random 10,2,77 --op scatter --explain --json a.json --save-plan p "
-                   "--no-shared-memory --plain-memory --timeout-ms 9 --naive-limit-mb 0 --methods none");
+    perf_options_t options = parse_good(
+        "--random 10,2,77 --op scatter --explain --json a.json --save-plan p "
+        "--no-shared-memory --memory plain --transport mpi --timeout-ms 9 --naive-limit-mb 0 --methods none");
     assert_int_equal(options.source, PERF_SOURCE_RANDOM);
     assert_int_equal(options.random_rows, 10);
     assert_int_equal(options.random_nnz_per_row, 2);
     assert_int_equal(options.random_seed, 77);
     assert_true(!options.do_gather && options.do_scatter);
-    assert_true(options.is_explaining && options.disable_shared_memory && options.has_plain_memory);
+    assert_true(options.is_explaining && options.disable_shared_memory && options.memory == PERF_MEMORY_PLAIN &&
+                options.transport == TULLE_TRANSPORT_MPI);
     assert_string_equal(options.json, "a.json");
     assert_string_equal(options.save_plan, "p");
     assert_int_equal(options.timeout_ms, 9);
     assert_int_equal(options.naive_limit_mb, 0);
     assert_int_equal(options.methods, 0);
+}
+
+static void test_options_of_measuring(void **state)
+{
+    perf_options_t options = parse_good("--probe");
+    assert_int_equal(options.source, PERF_SOURCE_NONE);
+    assert_true(options.is_probing && !options.is_measuring);
+    assert_null(options.probe);
+    options = parse_good("--probe=x.topo --grid 4x4 --measure");
+    assert_string_equal(options.probe, "x.topo");
+    assert_true(options.is_probing && options.is_measuring);
+    assert_int_equal(options.source, PERF_SOURCE_GRID);
 }
 
 static void test_options_methods(void **state)
@@ -199,6 +212,8 @@ static void test_options_refused(void **state)
         {"--matrix A.mtx --periodic x", "without --grid"},
         {"--matrix A.mtx --load-plan p --strategy rail", "leave out --strategy"},
         {"--matrix A.mtx --load-plan p --ghost-order plan", "leave out --strategy"},
+        {"--matrix A.mtx --measure --strategy rail", "leave out --strategy"},
+        {"--matrix A.mtx --measure --load-plan p", "leave out --strategy and --load-plan"},
         {"--grid 4", "'4'; give two or three"},
         {"--grid 4x4x", "'4x4x'"},
         {"--grid 4x4x4x4", "'4x4x4x4'"},
@@ -227,6 +242,7 @@ int main(void)
         cmocka_unit_test(test_options_defaults),
         cmocka_unit_test(test_options_all_given),
         cmocka_unit_test(test_options_more_given),
+        cmocka_unit_test(test_options_of_measuring),
         cmocka_unit_test(test_options_methods),
         cmocka_unit_test(test_options_peers_run_beside_tulle),
         cmocka_unit_test(test_options_peers_known_but_not_built_says_what_it_needs),

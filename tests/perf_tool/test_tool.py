@@ -274,6 +274,21 @@ def case_table(tool, ranks):
         expect_volumes(report, {"naive": naive, "direct": direct, "limit": limit, "plan": limit})
 
 
+def case_memory(tool, ranks):
+    """Of the tool on an emulated GPU: rows in every kind of memory, by transports that lead there."""
+    for memory, transport, said in (("plain", "auto", "by the host"), ("pinned", "mpi", "messages of MPI"),
+                                    ("device", "auto", "cuda_ipc"), ("device", "cuda_staged", "as asked"),
+                                    ("managed", "cuda_ipc", "by GPUs")):
+        words = ["--grid", "24x24", "--topology", "2x2", "--memory", memory, "--transport", transport, "--width", 3,
+                 "--iterations", 2]
+        report = tool.report(ranks, *words)
+        assert (report["memory"], report["transport"]) == (memory, transport)
+        check(report)
+        done = tool.run(ranks, *words, "--explain", "--methods", "tulle")
+        assert said in done.stdout and f"rows in {memory} memory" in done.stdout, done.stdout
+    expect_failure(tool.run(ranks, "--grid", "24x24", "--transport", "cuda_ipc"), 1, "does not move rows in host memory")
+
+
 CASES = {
     "mesh_2x4": lambda tool: case_mesh(tool, 8, "2x4", [0] * 4 + [1] * 4),
     "mesh_4x4": lambda tool: case_mesh(tool, 16, "4x4", [r // 4 for r in range(16)], "--strategy", "balanced"),
@@ -286,6 +301,7 @@ CASES = {
     "plan_file": lambda tool: case_plan_file(tool, 4),
     "bad_input": lambda tool: case_bad_input(tool, 2),
     "explain": lambda tool: case_explain(tool, 4),
+    "memory": lambda tool: case_memory(tool, 4),
     "table": lambda tool: case_table(tool, 16),
 }
 

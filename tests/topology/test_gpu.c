@@ -207,10 +207,10 @@ static void test_domains_of_random_machines_are_largest_first(void **state)
         tli_gpu_link_t links[81];
         tli_gpu_domains_t found;
         for (int a = 0; a < n; a++)
-            for (int b = 0; b <= a; b++)
-                links[a * n + b] = links[b * n + a] = read_link(80, a == b                                 ? '-'
-                                                                    : trees_random(&random, 100) < percent ? '4'
-                                                                                                           : 'H');
+            for (int b = 0; b <= a; b++) {
+                const char *symbol = a == b ? "-" : trees_random(&random, 100) < percent ? "4" : "H";
+                links[a * n + b] = links[b * n + a] = read_link(80, symbol[0]);
+            }
         tli_gpu_find_domains(n, links, one_each, &found);
         if (found.reach == TLI_GPU_NVLINK)
             check_largest_first(links, n, &found);
@@ -239,7 +239,7 @@ static void test_cost_falls_outwards(void **state)
 {
     static const int capabilities[] = {60, 70, 80, 90, 100, 120};
     for (int c = 0; c < COUNT(capabilities); c++) {
-        tulle_link_t before = {0, 1e15, 0};
+        tulle_link_t before = {.bytes_per_second = 1e15};
         for (int distance = TLI_GPU_SAME; distance <= TLI_GPU_SOCKETS; distance++) {
             tli_gpu_link_t link = {distance, 4, capabilities[c], 4, 16, 1};
             tulle_link_t cost = tli_gpu_link_cost(&link);

@@ -95,8 +95,8 @@ static void test_places_links_are_the_slowest_of_any_node(void **state)
     tli_place_t places[RANKS];
     make_places(&linked_pairs, places);
     for (int rank = 0; rank < RANKS; rank++) {
-        places[rank].inside = (tulle_link_t){1500, rank < 3 ? 300e9 : 200e9, 0};
-        places[rank].across = (tulle_link_t){rank < 3 ? 3000 : 4000, 30e9, 0};
+        places[rank].inside = (tulle_link_t){.latency_ns = 1500, .bytes_per_second = rank < 3 ? 300e9 : 200e9};
+        places[rank].across = (tulle_link_t){.latency_ns = rank < 3 ? 3000 : 4000, .bytes_per_second = 30e9};
     }
     assert_int_equal(tli_topology_from_places(RANKS, places, &topology), TULLE_OK);
     check_link(topology, 0, 2000, 12.5e9);
@@ -104,7 +104,7 @@ static void test_places_links_are_the_slowest_of_any_node(void **state)
     check_link(topology, 2, 1500, 200e9);
     tulle_topology_destroy(&topology);
     /* A path between domains is never faster than one inside. */
-    places[0].across = (tulle_link_t){100, 900e9, 0};
+    places[0].across = (tulle_link_t){.latency_ns = 100, .bytes_per_second = 900e9};
     for (int rank = 1; rank < RANKS; rank++)
         places[rank].across = places[0].across;
     assert_int_equal(tli_topology_from_places(RANKS, places, &topology), TULLE_OK);
@@ -120,7 +120,7 @@ static void test_places_single_ranks_have_the_link_across(void **state)
     for (int rank = 0; rank < RANKS; rank++)
         singles.gpu_domain[rank] = rank;
     make_places(&singles, places);
-    places[2].across = (tulle_link_t){4000, 16e9, 0};
+    places[2].across = (tulle_link_t){.latency_ns = 4000, .bytes_per_second = 16e9};
     assert_int_equal(tli_topology_from_places(RANKS, places, &topology), TULLE_OK);
     assert_int_equal(tulle_topology_num_levels(topology), 2);
     check_link(topology, 1, 4000, 16e9);

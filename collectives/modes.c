@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Which mode for which source node. AUTO counts what every way would move for every pair of nodes, begins with the way
+ * that is cheapest for all pairs alike, and then changes the way of one pair at a time as long as the node gains. */
+#include "collectives/modes.h"
+
+#include <string.h>
+
+#include "collectives/ports.h"
+#include "src/fault.h"
+#include "topology/cost.h"
+
+/* Passes over all pairs; each gains less than the one before. */
+#define MOST_PASSES 8
+
+/* A pair goes a way of its own only where the node gains this part of the mean pair's share of its time: less is within
+ * the model's error, and mixed ways have costs that it does not see. */
+#define LEAST_GAIN 0.1
+
+/* A mode with a choice of ports, in the order in which ties are decided. */
+typedef enum way { DIRECT, RAIL, BALANCED, STRIPED, AGGREGATED, NUM_WAYS } way_t;
+
+static const tli_pair_mode_t mode_of_way[NUM_WAYS] = {
+    [DIRECT] = TLI_PAIR_DIRECT,   [RAIL] = TLI_PAIR_ROUTED,           [BALANCED] = TLI_PAIR_ROUTED,
+    [STRIPED] = TLI_PAIR_STRIPED, [AGGREGATED] = TLI_PAIR_AGGREGATED,
+};
+
+/* What one pair of nodes moves in one way. */
+typedef struct volume {
+    int64_t rows, messages;             /* between the nodes */
+    int64_t inner_rows, inner_messages; /* inside either node on the way */
+    int64_t busiest_rows;               /* of one sender */
+    int hops;                           /* inside, that wait for one another */
+} volume_t;
+
+/* One owner's part of a volume, while its rows go by: they are consecutive. */
+typedef struct owner_part {
+    int64_t owner;
+    int64_t rows[NUM_WAYS];
+} owner_part_t;
+
+typedef struct choice {
+    tli_node_route_t *route;
+    int num_ranks;       /* of the node */
+    int *rail_port;      /* [outside.num_rows] */
+    volume_t *volumes;   /* [num_pairs * NUM_WAYS] */
+    int64_t *num_owners; /* [num_pairs] ranks that rows come from */
+    int64_t *stamp;      /* [3][num_ranks of the job] owner that was last seen with a needer, a rail, a balanced port */
+    way_t *way;          /* [num_pairs] */
+} choice_t;
+
+static int size_of_node(const tulle_topology_t *topology, int node)
+{
+    return topology->levels[0].member_ptr[node + 1] - topology->levels[0].member_ptr[node];
+}
+
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* --- what every way would move ----------------------------------------------------------------------------------- */
+
+static void add_landing(volume_t *volume, const tli_row_set_t *set, int64_t row, int port, int64_t *stamp)
+{
+    int64_t mark = set->owner[row] + 1;
+    volume->rows++;
+    volume->messages += stamp[port] != mark;
+    stamp[port] = mark;
+    for (int64_t i = set->needer_ptr[row]; i < set->needer_ptr[row + 1]; i++)
+        volume->inner_rows += set->needer[i] != port;
+}
+
+static void add_row(choice_t *c, int64_t row, volume_t *volumes)
+{
+    const tli_row_set_t *set = &c->route->outside;
+    int64_t num_ranks = c->route->topology->num_ranks, mark = set->owner[row] + 1;
+    for (int64_t i = set->needer_ptr[row]; i < set->needer_ptr[row + 1]; i++) {
+        volumes[DIRECT].rows++;
+        volumes[DIRECT].messages += c->stamp[set->needer[i]] != mark;
+        c->stamp[set->needer[i]] = mark;
+    }
+    add_landing(&volumes[RAIL], set, row, c->rail_port[row], c->stamp + num_ranks);
+    add_landing(&volumes[BALANCED], set, row, c->route->port[row], c->stamp + 2 * num_ranks);
+}
+
+static void note_owner(choice_t *c, int64_t row, int pair, owner_part_t *part)
+{
+    const tli_row_set_t *set = &c->route->outside;
+    volume_t *volumes = c->volumes + (int64_t)pair * NUM_WAYS;
+    if (set->owner[row] != part->owner) {
+        *part = (owner_part_t){.owner = set->owner[row]};
+        c->num_owners[pair]++;
+    }
+    part->rows[DIRECT] += set->needer_ptr[row + 1] - set->needer_ptr[row];
+    part->rows[RAIL] = ++part->rows[BALANCED];
+    for (int way = DIRECT; way <= BALANCED; way++)
+        if (part->rows[way] > volumes[way].busiest_rows)
+            volumes[way].busiest_rows = part->rows[way];
+}
+
+/* Messages inside: of what goes directly, each would be one from the port. And the ways that collect rows first: there
+ * every row is handed over once more, by the owners to those who send. */
+static void derive_rest(const choice_t *c, int source, int pair)
+{
+    volume_t *volumes = c->volumes + (int64_t)pair * NUM_WAYS;
+    const volume_t *balanced = &volumes[BALANCED];
+    int64_t size = c->num_ranks, source_size = size_of_node(c->route->topology, source);
+    int64_t lanes = least(least(size, source_size), balanced->messages);
+    int64_t owners = c->num_owners[pair], handed_on = volumes[DIRECT].messages;
+    /* One rank collects a pair's rows, and one passes them on; other pairs use other ranks, as far as there are. */
+    int64_t alone = size / least(size, c->route->num_pairs);
+    for (int way = RAIL; way <= BALANCED; way++) {
+        volumes[way].hops = volumes[way].inner_rows > 0;
+        volumes[way].inner_messages = volumes[way].hops ? handed_on : 0;
+    }
+    volumes[STRIPED] = (volume_t){balanced->rows,
+                                  lanes,
+                                  balanced->rows + balanced->inner_rows,
+                                  owners * lanes + least(handed_on, lanes * (size - 1)),
+                                  (balanced->rows + lanes - 1) / lanes,
+                                  2};
+    volumes[AGGREGATED] = (volume_t){
+        balanced->rows, 1, alone * (balanced->rows + volumes[DIRECT].rows), owners - 1 + least(handed_on, size - 1),
+        balanced->rows, 2};
+}
+
+static tulle_status_t measure_pairs(choice_t *c)
+{
+    tulle_status_t st = TULLE_OK;
+    const tli_node_route_t *route = c->route;
+    const int *group_of = route->topology->levels[0].group_of;
+    owner_part_t part = {.owner = -1};
+    TLI_TRY(tli_arena_alloc(route->arena, route->topology->num_ranks, 3 * sizeof *c->stamp, &c->stamp));
+    TLI_TRY(tli_arena_alloc(route->arena, route->num_pairs, NUM_WAYS * sizeof *c->volumes, &c->volumes));
+    TLI_TRY(tli_arena_alloc(route->arena, route->num_pairs, sizeof *c->num_owners, &c->num_owners));
+    for (int64_t row = 0; row < route->outside.num_rows; row++) {
+        int pair = route->pair_of_node[group_of[route->outside.owner[row]]];
+        add_row(c, row, c->volumes + (int64_t)pair * NUM_WAYS);
+        note_owner(c, row, pair, &part);
+    }
+    for (int node = 0; node < route->topology->levels[0].num_groups; node++)
+        if (route->pair_of_node[node] >= 0)
+            derive_rest(c, node, route->pair_of_node[node]);
+done:
+    return st;
+}
+
+/* --- the cheapest ------------------------------------------------------------------------------------------------ */
+
+/* What the node receives with the present ways; hops are counted by pairs, so that pairs can be taken out again. */
+typedef struct total {
+    volume_t sum;
+    int num_with_hops[3]; /* [hops] pairs */
+} total_t;
+
+static void add_volume(total_t *total, const volume_t *volume, int sign)
+{
+    total->sum.rows += sign * volume->rows;
+    total->sum.messages += sign * volume->messages;
+    total->sum.inner_rows += sign * volume->inner_rows;
+    total->sum.inner_messages += sign * volume->inner_messages;
+    total->num_with_hops[volume->hops] += sign;
+}
+
+static double total_ns(const choice_t *c, const total_t *total)
+{
+    const tli_node_route_t *route = c->route;
+    int inner = route->topology->num_levels - 1;
+    tli_load_t load = {.messages = {0}};
+    load.messages[0] = total->sum.messages;
+    load.bytes[0] = total->sum.rows * route->row_bytes;
+    load.busiest_bytes = total->sum.busiest_rows * route->row_bytes;
+    load.hops[0] = 1;
+    load.messages[inner] = total->sum.inner_messages;
+    load.bytes[inner] = total->sum.inner_rows * route->row_bytes;
+    load.hops[inner] = total->num_with_hops[2] > 0 ? 2 : total->num_with_hops[1] > 0;
+    return tli_cost_load_ns(route->topology, c->num_ranks, &load);
+}
+
+static const volume_t *volume_of(const choice_t *c, int pair, way_t way)
+{
+    return &c->volumes[(int64_t)pair * NUM_WAYS + way];
+}
+
+/* Busiest sender of all pairs but one. */
+static int64_t busiest_of_others(const choice_t *c, int pair)
+{
+    int64_t busiest = 0;
+    for (int other = 0; other < c->route->num_pairs; other++)
+        if (other != pair && volume_of(c, other, c->way[other])->busiest_rows > busiest)
+            busiest = volume_of(c, other, c->way[other])->busiest_rows;
+    return busiest;
+}
+
+static total_t total_of_ways(const choice_t *c)
+{
+    total_t total = {.sum = {0}};
+    for (int pair = 0; pair < c->route->num_pairs; pair++)
+        add_volume(&total, volume_of(c, pair, c->way[pair]), 1);
+    total.sum.busiest_rows = busiest_of_others(c, -1);
+    return total;
+}
+
+static void set_all(const choice_t *c, way_t way)
+{
+    for (int pair = 0; pair < c->route->num_pairs; pair++)
+        c->way[pair] = way;
+}
+
+static void choose_alike(const choice_t *c)
+{
+    double best_ns = 0;
+    way_t best = DIRECT;
+    for (int way = DIRECT; way < NUM_WAYS; way++) {
+        set_all(c, (way_t)way);
+        total_t total = total_of_ways(c);
+        double ns = total_ns(c, &total);
+        if (way == DIRECT || ns < best_ns) {
+            best_ns = ns;
+            best = (way_t)way;
+        }
+    }
+    set_all(c, best);
+}
+
+/* The way of one pair that is best for the node, the others being as they are. Returns whether it changed. */
+static int improve_pair(const choice_t *c, int pair, total_t *total)
+{
+    way_t before = c->way[pair];
+    const volume_t *old = volume_of(c, pair, before);
+    int64_t others = old->busiest_rows < total->sum.busiest_rows ? total->sum.busiest_rows : busiest_of_others(c, pair);
+    double best_ns = (1 - LEAST_GAIN / c->route->num_pairs) * total_ns(c, total);
+    total_t best = *total;
+    for (int way = DIRECT; way < NUM_WAYS; way++) {
+        const volume_t *volume = volume_of(c, pair, (way_t)way);
+        total_t with = *total;
+        add_volume(&with, old, -1);
+        add_volume(&with, volume, 1);
+        with.sum.busiest_rows = volume->busiest_rows > others ? volume->busiest_rows : others;
+        double ns = total_ns(c, &with);
+        if (ns < best_ns) {
+            best_ns = ns;
+            best = with;
+            c->way[pair] = (way_t)way;
+        }
+    }
+    *total = best;
+    return c->way[pair] != before;
+}
+
+static void choose_ways(const choice_t *c)
+{
+    int has_changed = 1;
+    choose_alike(c);
+    total_t total = total_of_ways(c);
+    for (int pass = 0; pass < MOST_PASSES && has_changed; pass++) {
+        has_changed = 0;
+        for (int pair = 0; pair < c->route->num_pairs; pair++)
+            has_changed |= improve_pair(c, pair, &total);
+    }
+}
+
+static tulle_status_t find_rails(choice_t *c)
+{
+    tulle_status_t st = TULLE_OK;
+    const tli_node_route_t *route = c->route;
+    tli_entry_t entry = {route->topology, 0, route->node, &route->outside, NULL, route->outside.num_rows};
+    int64_t *all = NULL;
+    TLI_TRY(tli_arena_alloc_raw(route->arena, entry.num_entering, sizeof *all, &all));
+    TLI_TRY(tli_arena_alloc_raw(route->arena, entry.num_entering, sizeof *c->rail_port, &c->rail_port));
+    for (int64_t row = 0; row < entry.num_entering; row++)
+        all[row] = row;
+    entry.entering = all;
+    tli_ports_rail(&entry, c->rail_port);
+done:
+    return st;
+}
+
+static tulle_status_t choose_automatically(tli_node_route_t *route)
+{
+    tulle_status_t st = TULLE_OK;
+    const int *group_of = route->topology->levels[0].group_of;
+    choice_t c = {.route = route, .num_ranks = size_of_node(route->topology, route->node)};
+    TLI_TRY(find_rails(&c));
+    TLI_TRY(measure_pairs(&c));
+    TLI_TRY(tli_arena_alloc(route->arena, route->num_pairs, sizeof *c.way, &c.way));
+    choose_ways(&c);
+    for (int pair = 0; pair < route->num_pairs; pair++)
+        route->mode[pair] = mode_of_way[c.way[pair]];
+    for (int64_t row = 0; row < route->outside.num_rows; row++)
+        if (c.way[route->pair_of_node[group_of[route->outside.owner[row]]]] == RAIL)
+            route->port[row] = c.rail_port[row];
+done:
+    return st;
+}
+
+tulle_status_t tli_choose_modes(tli_node_route_t *route)
+{
+    static const tli_pair_mode_t fixed[] = {
+        [TULLE_STRATEGY_DIRECT] = TLI_PAIR_DIRECT,   [TULLE_STRATEGY_RAIL] = TLI_PAIR_ROUTED,
+        [TULLE_STRATEGY_BALANCED] = TLI_PAIR_ROUTED, [TULLE_STRATEGY_AGGREGATED] = TLI_PAIR_AGGREGATED,
+        [TULLE_STRATEGY_STRIPED] = TLI_PAIR_STRIPED,
+    };
+    tulle_status_t st = TULLE_OK;
+    if (route->strategy == TULLE_STRATEGY_AUTO)
+        TLI_TRY(choose_automatically(route));
+    for (int pair = 0; route->strategy != TULLE_STRATEGY_AUTO && pair < route->num_pairs; pair++)
+        route->mode[pair] = fixed[route->strategy];
+done:
+    return st;
+}

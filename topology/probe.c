@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The probe. What it times are direct exchanges of the library itself, made through its public interface: so packing,
+ * transports and waiting are in the figures just as they are in the times that the cost model is to predict. */
+#include "topology/probe.h"
+#include "src/agree.h"
+#include "src/comm.h"
+#include "src/options.h"
+#include "topology/stopwatch.h"
+
+#define DEFAULT_TIME_MS 1200
+#define MOST_PARTNERS   8
+
+/* [bytes] Large enough to outlast the latency, small enough for slow networks. */
+#define SMALL_MESSAGE   ((int64_t)8)
+#define LARGE_MESSAGE   ((int64_t)1 << 18)
+#define LEAST_LARGE     ((int64_t)1 << 14)
+#define LARGE_PER_GROUP ((int64_t)1 << 21)
+
+/* Exchanges over one level. */
+typedef enum kind { FEW, MANY, LONE, ALL, FAR, NUM_KINDS } kind_t;
+
+typedef struct probe {
+    tulle_comm_t *comm;
+    const tulle_topology_t *topology;
+    int num_many[TULLE_TOPOLOGY_MAX_LEVELS];
+    tli_lap_t laps[TULLE_TOPOLOGY_MAX_LEVELS][NUM_KINDS]; /* without an exchange where nothing crosses the level */
+    tli_arena_t arena;
+} probe_t;
+
+static int64_t large_message(const tulle_topology_t *topology)
+{
+    int64_t ranks_per_node = topology->num_ranks / topology->levels[0].num_groups;
+    int64_t bytes = LARGE_PER_GROUP / (ranks_per_node > 0 ? ranks_per_node : 1);
+    if (bytes > LARGE_MESSAGE)
+        return LARGE_MESSAGE;
+    return bytes < LEAST_LARGE ? LEAST_LARGE : bytes;
+}
+
+/* Inside a node only one pair of each group is alone, between nodes one rank of each. */
+static int is_lone(const tulle_topology_t *topology, int level, int rank)
+{
+    return topology->levels[level > 0 ? level - 1 : 0].local_index[rank] == 0;
+}
+
+static int num_needed(const probe_t *p, int level, kind_t kind)
+{
+    int num = kind == MANY ? MOST_PARTNERS : 1, num_found = 0, rank = p->comm->rank;
+    if (kind == FAR)
+        return tli_probe_far_owner(p->topology, rank) >= 0;
+    if (kind == LONE && !is_lone(p->topology, level, rank))
+        return 0;
+    while (num_found < num && tli_probe_partner(p->topology, level, rank, num_found) >= 0)
+        num_found++;
+    return num_found;
+}
+
+/* Every rank owns one row and needs those of its partners. */
+static tulle_status_t make_plan(probe_t *p, int level, kind_t kind, tulle_plan_t **plan_out)
+{
+    tulle_status_t st = TULLE_OK;
+    tulle_pattern_t *pattern = NULL;
+    tulle_plan_options_t options = TULLE_PLAN_OPTIONS_INIT;
+    int32_t partners[MOST_PARTNERS];
+    int64_t rows[MOST_PARTNERS] = {0};
+    int num = num_needed(p, level, kind);
+    for (int i = 0; i < num; i++)
+        partners[i] = kind == FAR ? tli_probe_far_owner(p->topology, p->comm->rank)
+                                  : tli_probe_partner(p->topology, level, p->comm->rank, i);
+    options.strategy = kind == FAR ? TULLE_STRATEGY_RAIL : TULLE_STRATEGY_DIRECT;
+    TLI_TRY(tulle_pattern_create_from_forest(p->comm, 1, num, partners, rows, &pattern));
+    TLI_TRY(tulle_plan_create(p->comm, pattern, &options, plan_out));
+done:
+    tulle_pattern_destroy(&pattern);
+    return st;
+}
+
+static tulle_status_t make_lap(probe_t *p, const tulle_plan_t *plan, int64_t row_bytes, tli_lap_t *lap)
+{
+    tulle_status_t st = TULLE_OK;
+    tulle_field_t field = {NULL, NULL, TULLE_BYTE, row_bytes, 0, 0};
+    st = tli_arena_alloc(&p->arena, 1, (size_t)row_bytes, &field.owned);
+    if (st == TULLE_OK)
+        st = tli_arena_alloc(&p->arena, tulle_plan_num_needed(plan), (size_t)row_bytes, &field.ghost);
+    TLI_TRY(tli_agree(p->comm->mpi, st));
+    TLI_TRY(tulle_exchange_create(plan, TULLE_GATHER, &field, 1, NULL, &lap->exchange));
+done:
+    return st;
+}
+
+static tulle_status_t make_level(probe_t *p, int level)
+{
+    tulle_status_t st = TULLE_OK;
+    int64_t large = large_message(p->topology);
+    tulle_plan_t *few = NULL, *many = NULL, *lone = NULL;
+    p->num_many[level] = tli_probe_num_partners(p->topology, level, MOST_PARTNERS);
+    if (p->num_many[level] == 0)
+        goto done;
+    TLI_TRY(make_plan(p, level, FEW, &few));
+    TLI_TRY(make_plan(p, level, MANY, &many));
+    TLI_TRY(make_plan(p, level, LONE, &lone));
+    TLI_TRY(make_lap(p, few, SMALL_MESSAGE, &p->laps[level][FEW]));
+    TLI_TRY(make_lap(p, many, SMALL_MESSAGE, &p->laps[level][MANY]));
+    TLI_TRY(make_lap(p, lone, large, &p->laps[level][LONE]));
+    TLI_TRY(make_lap(p, few, large, &p->laps[level][ALL]));
+done:
+    tulle_plan_destroy(&few);
+    tulle_plan_destroy(&many);
+    tulle_plan_destroy(&lone);
+    return st;
+}
+
+/* Rows that take two hops, the second over the innermost level. */
+static tulle_status_t make_far(probe_t *p)
+{
+    tulle_status_t st = TULLE_OK;
+    int innermost = p->topology->num_levels - 1;
+    tulle_plan_t *far = NULL;
+    if (p->num_many[0] == 0 || p->num_many[innermost] == 0)
+        goto done;
+    TLI_TRY(make_plan(p, innermost, FAR, &far));
+    TLI_TRY(make_lap(p, far, SMALL_MESSAGE, &p->laps[innermost][FAR]));
+done:
+    tulle_plan_destroy(&far);
+    return st;
+}
+
+/* A hop that waits for another costs less than an exchange of its own, on all inner levels alike. */
+static double hop_ns(const probe_t *p, int level)
+{
+    const tli_lap_t *innermost = p->laps[p->topology->num_levels - 1];
+    if (level == 0 || innermost[FAR].exchange == NULL)
+        return 0;
+    double waited_ns = tli_probe_excess_ns(innermost[FAR].median_ns, p->laps[0][FEW].median_ns);
+    return waited_ns * p->laps[level][FEW].median_ns / innermost[FEW].median_ns;
+}
+
+static tulle_status_t conclude(const probe_t *p, tulle_topology_t *topology)
+{
+    tulle_status_t st = TULLE_OK;
+    for (int level = 0; level < topology->num_levels; level++) {
+        const tli_lap_t *laps = p->laps[level];
+        tli_probe_times_t times = {laps[FEW].median_ns,    hop_ns(p, level),    laps[MANY].median_ns,
+                                   laps[LONE].median_ns,   laps[ALL].median_ns, p->num_many[level],
+                                   large_message(topology)};
+        tulle_link_t link = tli_probe_link(topology, level, &times, &topology->levels[level].link);
+        TLI_TRY(tulle_topology_set_link(topology, level, &link));
+    }
+done:
+    return st;
+}
+
+static tulle_status_t read_options(const tulle_probe_options_t *given, tulle_topology_t *const *topology_out,
+                                   int64_t *time_ms_out)
+{
+    tulle_status_t st = TULLE_OK;
+    tulle_probe_options_t options = TULLE_PROBE_OPTIONS_INIT;
+    TLI_REQUIRE(topology_out != NULL, TULLE_ERR_ARG, "topology_out is NULL");
+    TLI_TRY(tli_options_take(given, &options, sizeof options, sizeof options, "TULLE_PROBE_OPTIONS_INIT"));
+    TLI_REQUIRE(options.time_ms >= 0, TULLE_ERR_ARG, "options.time_ms is %lld, must not be negative",
+                (long long)options.time_ms);
+    *time_ms_out = options.time_ms > 0 ? options.time_ms : DEFAULT_TIME_MS;
+done:
+    return st;
+}
+
+static void release(probe_t *p)
+{
+    for (int level = 0; level < TULLE_TOPOLOGY_MAX_LEVELS; level++)
+        for (int kind = 0; kind < NUM_KINDS; kind++)
+            tulle_exchange_destroy(&p->laps[level][kind].exchange);
+    tli_arena_release(&p->arena);
+    tli_free(p);
+}
+
+tulle_status_t tulle_comm_probe(tulle_comm_t *comm, const tulle_probe_options_t *options,
+                                tulle_topology_t **topology_out)
+{
+    tulle_status_t st = TULLE_OK;
+    probe_t *p = NULL;
+    tulle_topology_t *topology = NULL;
+    int64_t time_ms = 0;
+    double began = MPI_Wtime();
+    TLI_REQUIRE(comm != NULL, TULLE_ERR_ARG, "the communicator is NULL: was it created, or already destroyed?");
+    tli_fault_set_rank(comm->rank);
+    st = read_options(options, topology_out, &time_ms);
+    if (st == TULLE_OK)
+        st = tli_alloc(sizeof *p, &p);
+    if (st == TULLE_OK)
+        st = tulle_topology_dup(comm->topology, &topology);
+    TLI_TRY(tli_agree_on(comm->mpi, st, time_ms, "the probe's time_ms"));
+    *p = (probe_t){
+        .comm = comm,
+        .topology = comm->topology,
+    };
+    for (int level = 0; level < topology->num_levels; level++)
+        TLI_TRY(make_level(p, level));
+    TLI_TRY(make_far(p));
+    TLI_TRY(tli_time_exchanges(comm->mpi, (double)time_ms - (MPI_Wtime() - began) * 1e3,
+                               TULLE_TOPOLOGY_MAX_LEVELS * NUM_KINDS, &p->laps[0][0]));
+    TLI_TRY(conclude(p, topology));
+    *topology_out = topology;
+    topology = NULL;
+done:
+    tulle_topology_destroy(&topology);
+    if (p != NULL)
+        release(p);
+    return st;
+}
