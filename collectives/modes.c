@@ -98,30 +98,39 @@ static void note_owner(choice_t *c, int64_t row, int pair, owner_part_t *part)
             volumes[way].busiest_rows = part->rows[way];
 }
 
-/* Messages inside: of what goes directly, each would be one from the port. And the ways that collect rows first: there
- * every row is handed over once more, by the owners to those who send. */
+/* Rows are spread over lanes, each from a rank of the source node to a port: owners hand them to those who send, and
+ * ports on to those who need. */
+static volume_t striped_volume(const volume_t *volumes, int64_t num_lanes, int64_t num_owners, int64_t size)
+{
+    volume_t volume = {.rows = volumes[BALANCED].rows, .messages = num_lanes, .hops = 2};
+    volume.inner_rows = volumes[BALANCED].rows + volumes[BALANCED].inner_rows;
+    volume.inner_messages = num_owners * num_lanes + least(volumes[DIRECT].messages, num_lanes * (size - 1));
+    volume.busiest_rows = (volumes[BALANCED].rows + num_lanes - 1) / num_lanes;
+    return volume;
+}
+
+/* One rank collects a pair's rows, and one passes them on, while other pairs use other ranks, as far as there are. */
+static volume_t aggregated_volume(const volume_t *volumes, int64_t num_pairs, int64_t num_owners, int64_t size)
+{
+    volume_t volume = {.rows = volumes[BALANCED].rows, .messages = 1, .hops = 2};
+    volume.inner_rows = size / least(size, num_pairs) * (volumes[BALANCED].rows + volumes[DIRECT].rows);
+    volume.inner_messages = num_owners - 1 + least(volumes[DIRECT].messages, size - 1);
+    volume.busiest_rows = volumes[BALANCED].rows;
+    return volume;
+}
+
+/* What follows from the counts: messages inside, as many as would have come directly, and the ways that collect. */
 static void derive_rest(const choice_t *c, int source, int pair)
 {
     volume_t *volumes = c->volumes + (int64_t)pair * NUM_WAYS;
-    const volume_t *balanced = &volumes[BALANCED];
-    int64_t size = c->num_ranks, source_size = size_of_node(c->route->topology, source);
-    int64_t lanes = least(least(size, source_size), balanced->messages);
-    int64_t owners = c->num_owners[pair], handed_on = volumes[DIRECT].messages;
-    /* One rank collects a pair's rows, and one passes them on; other pairs use other ranks, as far as there are. */
-    int64_t alone = size / least(size, c->route->num_pairs);
+    int64_t num_lanes = least(c->num_ranks, size_of_node(c->route->topology, source));
     for (int way = RAIL; way <= BALANCED; way++) {
         volumes[way].hops = volumes[way].inner_rows > 0;
-        volumes[way].inner_messages = volumes[way].hops ? handed_on : 0;
+        volumes[way].inner_messages = volumes[way].hops ? volumes[DIRECT].messages : 0;
     }
-    volumes[STRIPED] = (volume_t){balanced->rows,
-                                  lanes,
-                                  balanced->rows + balanced->inner_rows,
-                                  owners * lanes + least(handed_on, lanes * (size - 1)),
-                                  (balanced->rows + lanes - 1) / lanes,
-                                  2};
-    volumes[AGGREGATED] = (volume_t){
-        balanced->rows, 1, alone * (balanced->rows + volumes[DIRECT].rows), owners - 1 + least(handed_on, size - 1),
-        balanced->rows, 2};
+    num_lanes = least(num_lanes, volumes[BALANCED].messages);
+    volumes[STRIPED] = striped_volume(volumes, num_lanes, c->num_owners[pair], c->num_ranks);
+    volumes[AGGREGATED] = aggregated_volume(volumes, c->route->num_pairs, c->num_owners[pair], c->num_ranks);
 }
 
 static tulle_status_t measure_pairs(choice_t *c)

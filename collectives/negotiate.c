@@ -17,6 +17,7 @@ typedef struct negotiation {
     tli_arena_t arena;    /* scratch */
     tli_row_set_t needed; /* distinct remote rows that this rank needs */
     int64_t *by_row;      /* [slots * 3] owner, row, slot: ascending, to find a slot */
+    int64_t next_found;   /* place in by_row after that of the last slot found */
 } negotiation_t;
 
 static int first_rank_of_node(const tulle_topology_t *topology, int node)
@@ -230,10 +231,14 @@ done:
     return st;
 }
 
-/* Slot that holds a row; -1 if none. */
-static int64_t find_slot(const negotiation_t *n, int64_t owner, int64_t row)
+/* Slot that holds a row; -1 if none. Needs mostly ascend: the row after the last one found is looked at first. */
+static int64_t find_slot(negotiation_t *n, int64_t owner, int64_t row)
 {
-    int64_t low = 0, high = tli_plan_num_slots(n->plan);
+    int64_t low = n->next_found, high = tli_plan_num_slots(n->plan);
+    if (low >= high || n->by_row[3 * low] != owner || n->by_row[3 * low + 1] != row)
+        low = 0;
+    else
+        high = low;
     while (low < high) {
         int64_t middle = low + (high - low) / 2;
         const int64_t *here = n->by_row + 3 * middle;
@@ -243,6 +248,7 @@ static int64_t find_slot(const negotiation_t *n, int64_t owner, int64_t row)
             high = middle;
     }
     const int64_t *found = n->by_row + 3 * low;
+    n->next_found = low + 1;
     int is_found = low < tli_plan_num_slots(n->plan) && found[0] == owner && found[1] == row;
     return is_found ? found[2] : -1;
 }
@@ -290,7 +296,7 @@ done:
     return st;
 }
 
-static tulle_status_t find_source(const negotiation_t *n, int receiver, int64_t owner, int64_t row, int64_t *source_out)
+static tulle_status_t find_source(negotiation_t *n, int receiver, int64_t owner, int64_t row, int64_t *source_out)
 {
     tulle_status_t st = TULLE_OK;
     if (owner == n->comm->rank) {
@@ -419,6 +425,12 @@ static void read_as_placed(negotiation_t *n, const tli_packets_t *placed)
     }
 }
 
+/* One node without groups inside: there is nothing to route, whatever the strategy. */
+static int is_plain(const tulle_topology_t *topology, tulle_strategy_t strategy)
+{
+    return strategy == TULLE_STRATEGY_DIRECT || (topology->num_levels == 2 && topology->levels[0].num_groups == 1);
+}
+
 tulle_status_t tli_negotiate(tulle_comm_t *comm, tulle_status_t local, tulle_strategy_t strategy,
                              const tulle_pattern_t *pattern, tulle_plan_t *plan)
 {
@@ -427,7 +439,7 @@ tulle_status_t tli_negotiate(tulle_comm_t *comm, tulle_status_t local, tulle_str
     tulle_status_t st = local;
     if (st == TULLE_OK)
         st = find_distinct_needs(&n);
-    if (strategy != TULLE_STRATEGY_DIRECT)
+    if (!is_plain(comm->topology, strategy))
         st = receive_routed(&n, st, strategy);
     else if (st == TULLE_OK)
         st = receive_from_owners(&n);
@@ -446,5 +458,5 @@ tulle_status_t tli_negotiate(tulle_comm_t *comm, tulle_status_t local, tulle_str
     if (st == TULLE_OK)
         read_as_placed(&n, &placed);
     tli_arena_release(&n.arena);
-    return tli_agree(comm->mpi, st);
+    return st;
 }

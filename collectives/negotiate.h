@@ -9,7 +9,7 @@
 
 /**
  * Fill the messages of a plan whose options are set.
- * @collective all ranks of the plan's communicator, whatever their status
+ * @collective all ranks of the plan's communicator, whatever their status; they have still to agree on the outcome
  * @param[in]     local   status so far; @p plan may be NULL on a rank that failed
  * @param[in,out] plan    arrays are allocated in its arena
  */

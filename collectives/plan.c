@@ -7,6 +7,7 @@
 
 #include "collectives/measure.h"
 #include "collectives/negotiate.h"
+#include "collectives/plan_cache.h"
 #include "src/agree.h"
 #include "src/options.h"
 
@@ -77,23 +78,37 @@ tulle_status_t tulle_plan_create(tulle_comm_t *comm, const tulle_pattern_t *patt
 {
     tulle_status_t st = TULLE_OK;
     tulle_plan_options_t options = TULLE_PLAN_OPTIONS_INIT;
-    tulle_plan_t *plan = NULL;
+    tulle_plan_t *plan = NULL, *kept = NULL;
+    tli_plan_key_t key = {{0, 0}};
     double began = MPI_Wtime();
+    int64_t setup_ns = 0;
     TLI_TRY(tli_check_comm(comm));
     st = check_arguments(comm, pattern, plan_out);
     if (st == TULLE_OK)
         st = read_options(given, &options);
     if (st == TULLE_OK && !options.measure)
         st = plan_alloc(comm, pattern, &options, &plan);
+    if (st == TULLE_OK)
+        st = tli_plan_cache_open(comm);
     TLI_TRY(tli_agree_on(
         comm->mpi, st, options.row_bytes * 32 + options.measure * 16 + options.ghost_order * 8 + (int)options.strategy,
         "the plan's options (32 * row_bytes + 16 * measure + 8 * ghost_order + strategy)"));
+    if (comm->most_plans > 0) {
+        key = tli_plan_key(pattern, &options);
+        TLI_TRY(tli_plan_cache_find(comm, key, &kept));
+    }
+    if (kept != NULL) {
+        *plan_out = kept;
+        goto done;
+    }
     if (options.measure)
         TLI_TRY(tli_plan_measure(comm, pattern, &options, &plan));
     else
-        TLI_TRY(tli_negotiate(comm, TULLE_OK, options.strategy, pattern, plan));
-    plan->setup_ns = (MPI_Wtime() - began) * 1e9;
-    TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, &plan->setup_ns, 1, MPI_DOUBLE, MPI_MAX, comm->mpi));
+        st = tli_negotiate(comm, TULLE_OK, options.strategy, pattern, plan);
+    setup_ns = (int64_t)((MPI_Wtime() - began) * 1e9);
+    TLI_TRY(tli_agree_on_most(comm->mpi, st, 0, "nothing", &setup_ns));
+    plan->setup_ns = (double)setup_ns;
+    tli_plan_cache_keep(comm, key, plan);
     *plan_out = plan;
     plan = NULL;
 done:
@@ -105,19 +120,34 @@ tulle_plan_t *tli_plan_retain(const tulle_plan_t *plan)
 {
     /* The count is the one field of a shared plan that changes. */
     tulle_plan_t *shared = (tulle_plan_t *)plan;
-    shared->references++;
+    if (shared->references++ == 0)
+        tli_comm_retain(shared->comm);
     return shared;
+}
+
+static void free_plan(tulle_plan_t *plan)
+{
+    if (plan->cached != NULL)
+        plan->destroy_cached(&plan->cached);
+    tli_arena_release(&plan->arena);
+    tli_free(plan);
+}
+
+void tli_plan_let_go(tulle_plan_t *plan)
+{
+    plan->num_kept--;
+    if (plan->references == 0 && plan->num_kept == 0)
+        free_plan(plan);
 }
 
 void tulle_plan_destroy(tulle_plan_t **plan_inout)
 {
     tulle_plan_t *plan = plan_inout != NULL ? *plan_inout : NULL;
     if (plan != NULL && --plan->references <= 0) {
-        if (plan->cached != NULL)
-            plan->destroy_cached(&plan->cached);
-        tulle_comm_destroy(&plan->comm);
-        tli_arena_release(&plan->arena);
-        tli_free(plan);
+        tulle_comm_t *comm = plan->comm;
+        if (plan->num_kept == 0)
+            free_plan(plan);
+        tulle_comm_destroy(&comm); /* with its last reference go the plans that it keeps */
     }
     if (plan_inout != NULL)
         *plan_inout = NULL;

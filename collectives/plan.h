@@ -25,6 +25,7 @@
 struct tulle_plan {
     tulle_comm_t *comm; /* one reference */
     int references;
+    int num_kept; /* times that the communicator keeps it: without users it then stays, and holds no reference */
     tulle_strategy_t strategy;
     tulle_ghost_order_t ghost_order;
     int64_t row_bytes;
@@ -59,8 +60,11 @@ struct tulle_plan {
     tli_arena_t arena;
 };
 
-/** One more user of the plan; matched by tulle_plan_destroy() on the returned handle. */
+/** One more user of the plan, also the first of a kept one; matched by tulle_plan_destroy() on the returned handle. */
 tulle_plan_t *tli_plan_retain(const tulle_plan_t *plan);
+
+/** The communicator keeps it no longer: freed at once if it has no users. */
+void tli_plan_let_go(tulle_plan_t *plan);
 
 /** Slots in all. */
 static inline int64_t tli_plan_num_slots(const tulle_plan_t *plan)

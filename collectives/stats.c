@@ -26,8 +26,8 @@ typedef struct flow {
     int64_t messages[MAX_LEVELS];
 } flow_t;
 
-#define FLOW_WORDS (int64_t)(sizeof(flow_t) / sizeof(int64_t))
-#define ALL_WORDS  (NUM_WAYS * NUM_DIRECTIONS * FLOW_WORDS)
+#define FLOW_WORDS ((int64_t)(sizeof(flow_t) / sizeof(int64_t)))
+#define ALL_WORDS  (FLOW_WORDS * NUM_WAYS * NUM_DIRECTIONS)
 
 typedef struct counting {
     const tulle_plan_t *plan;
@@ -180,7 +180,8 @@ static tli_load_t load_of_node(const counting_t *c, const tli_packets_t *summari
     int outermost = 0;
     for (int p = 0; p < summaries->num_peers; p++) {
         flow_t flow;
-        memcpy(&flow, summaries->words + summaries->ptr[p] + (direction * NUM_WAYS + way) * FLOW_WORDS, sizeof flow);
+        memcpy(&flow, summaries->words + summaries->ptr[p] + FLOW_WORDS * ((int64_t)direction * NUM_WAYS + way),
+               sizeof flow);
         for (int level = 0; level < c->topology->num_levels; level++) {
             load.messages[level] += flow.messages[level];
             load.bytes[level] += flow.rows[level] * c->plan->row_bytes;

@@ -3,6 +3,7 @@
 #include "src/comm.h"
 
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdlib.h>
 
 #define XXH_INLINE_ALL
@@ -47,7 +48,11 @@ static tulle_status_t read_options(const tulle_comm_options_t *given, tulle_comm
     tulle_status_t st = TULLE_OK;
     int64_t environment_timeout_ms = 0;
     *options = (tulle_comm_options_t)TULLE_COMM_OPTIONS_INIT;
-    TLI_TRY(tli_options_take(given, options, sizeof *options, sizeof *options, "TULLE_COMM_OPTIONS_INIT"));
+    TLI_TRY(tli_options_take(given, options, sizeof *options, offsetof(tulle_comm_options_t, num_kept_plans),
+                             "TULLE_COMM_OPTIONS_INIT"));
+    TLI_REQUIRE(options->num_kept_plans >= 0 && options->num_kept_plans <= TLI_MOST_KEPT_PLANS, TULLE_ERR_ARG,
+                "options.num_kept_plans is %lld, must be from 0 to %d", (long long)options->num_kept_plans,
+                TLI_MOST_KEPT_PLANS);
     TLI_REQUIRE(options->timeout_ms >= 0, TULLE_ERR_ARG, "options.timeout_ms is %lld, must not be negative",
                 (long long)options->timeout_ms);
     TLI_TRY(tli_options_timeout_ms(&environment_timeout_ms));
@@ -201,9 +206,11 @@ tulle_status_t tulle_comm_create(MPI_Comm mpi_comm, const tulle_comm_options_t *
         st = read_options(given, &options);
     TLI_TRY(tli_agree(mpi_comm, st));
     comm->timeout_ms = options.timeout_ms;
+    comm->most_plans = (int)options.num_kept_plans;
     TLI_TRY(duplicate(mpi_comm, comm));
     TLI_TRY(find_topology(comm, &options));
     TLI_TRY(tli_agree_equal(comm->mpi, options.disable_shared_memory != 0, "options.disable_shared_memory"));
+    TLI_TRY(tli_agree_equal(comm->mpi, options.num_kept_plans, "options.num_kept_plans"));
     TLI_TRY(group_shared(comm, options.disable_shared_memory));
     TLI_TRY(list_shared(comm));
     TLI_TRY(check_views(comm));
@@ -218,6 +225,10 @@ void tulle_comm_destroy(tulle_comm_t **comm_inout)
 {
     tulle_comm_t *comm = comm_inout != NULL ? *comm_inout : NULL;
     if (comm != NULL && --comm->references <= 0) {
+        if (comm->destroy_plans != NULL)
+            comm->destroy_plans(comm->plans);
+        else
+            tli_free(comm->plans);
         if (comm->shared != MPI_COMM_NULL)
             MPI_Comm_free(&comm->shared);
         if (comm->host != MPI_COMM_NULL)

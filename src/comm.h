@@ -28,9 +28,15 @@ struct tulle_comm {
     int next_tag; /* first tag free for an exchange */
     int max_tag;
     int references;
-    struct tulle_exchange *in_flight; /* started and not yet waited for: waiting for one advances all */
+    struct tulle_exchange *in_flight;               /* started and not yet waited for: waiting for one advances all */
+    int most_plans;                                 /* that are kept, 0: none */
+    struct tli_plan_cache *plans;                   /* collectives/plan_cache.h */
+    void (*destroy_plans)(struct tli_plan_cache *); /* set with the first one kept */
     tli_arena_t arena;
 };
+
+/** Most plans that a communicator can be asked to keep. */
+#define TLI_MOST_KEPT_PLANS 64
 
 /** One more user of the communicator; matched by tulle_comm_destroy() on the returned handle. */
 tulle_comm_t *tli_comm_retain(tulle_comm_t *comm);

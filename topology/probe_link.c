@@ -91,12 +91,13 @@ tulle_link_t tli_probe_link(const tulle_topology_t *topology, int level, const t
         return link;
     link.latency_ns = fmax(times->hop_ns > 0 ? times->hop_ns : times->few_ns, 1.0);
     link.bytes_per_second = bytes / tli_probe_excess_ns(times->lone_ns, times->few_ns) * NS_PER_SECOND;
-    /* Between nodes the model adds half a message to this: what was timed must be what it predicts. */
-    double half_ns = level == 0 ? bytes / link.bytes_per_second * NS_PER_SECOND / 2.0 : 0.0;
+    /* Here a group sends to one other only, so that nothing gets in its way. */
     link.group_bytes_per_second =
-        ranks_per_group * bytes / tli_probe_excess_ns(times->all_ns, times->few_ns + half_ns) * NS_PER_SECOND;
+        ranks_per_group * bytes / tli_probe_excess_ns(times->all_ns, times->few_ns) * NS_PER_SECOND;
     if (times->num_many > 1)
         link.overhead_ns = tli_probe_excess_ns(times->many_ns, times->few_ns) / (times->num_many - 1);
+    /* A further message is never dearer than an exchange of its own, whatever a disturbed measurement says. */
+    link.overhead_ns = fmin(link.overhead_ns, fmax(times->few_ns, 1.0));
     /* As many links as are seen to work side by side; together they carry what the group sends. */
     if (level < topology->num_levels - 1)
         link.num_links = (int32_t)fmax(

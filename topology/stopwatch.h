@@ -8,14 +8,14 @@
 
 #include <tulle/exchange.h>
 
-/** Most rounds that are timed; more would not change a median by much. */
+/** Most rounds that are timed; more would not change a quartile by much. */
 #define TLI_MOST_ROUNDS 32
 
 /** One exchange to be timed. */
 typedef struct tli_lap {
     tulle_exchange_t *exchange; /* borrowed; NULL on every rank = none: its times are 0 */
     double ns[TLI_MOST_ROUNDS]; /* [rounds] scratch */
-    double median_ns;           /* equal on every rank */
+    double typical_ns;          /* lower quartile: busy moments only ever add; equal on every rank */
 } tli_lap_t;
 
 /**

@@ -20,11 +20,13 @@ typedef struct tulle_comm_options {
     const tulle_topology_t *topology; /**< copied; overrides topology_text; NULL = none given */
     int64_t timeout_ms;               /**< [ms] longest wait; 0 = TULLE_TIMEOUT_MS or for ever */
     int32_t disable_shared_memory;    /**< [bool] 1 = MPI point-to-point inside a node too */
+    int64_t num_kept_plans; /**< [count] plans kept for the same pattern and options to be planned again, also after
+                                 tulle_plan_destroy(); the one not asked for longest goes first; 0 = none, at most 64 */
 } tulle_comm_options_t;
 
 /* clang-format off */
 /** Defaults for every field. */
-#define TULLE_COMM_OPTIONS_INIT {sizeof(tulle_comm_options_t), NULL, NULL, 0, 0}
+#define TULLE_COMM_OPTIONS_INIT {sizeof(tulle_comm_options_t), NULL, NULL, 0, 0, 0}
 /* clang-format on */
 
 /**

@@ -65,9 +65,10 @@ typedef struct tulle_plan_options {
  * @retval TULLE_ERR_ARG a null pointer or an unknown option; TULLE_ERR_MISMATCH ranks disagree about the options
  * @retval TULLE_ERR_NOMEM; TULLE_ERR_OVERFLOW; TULLE_ERR_TRANSPORT; TULLE_ERR_REMOTE another rank failed
  * @threads one thread per comm at a time
- * @cost O(needed log needed) time; memory in proportion to needed rows, on one rank per node to the node's; messages to
- *       neighbours only. With measure: six plans, owned and ghost rows of row_bytes each while it lasts, and three
- *       exchanges of each promising plan, or 0.3 s of them when that is more
+ * @cost O(needed log needed) time, O(needed) for a plan that the communicator keeps; memory in proportion to needed
+ *       rows, on one rank per node to the node's; messages to neighbours only. With measure: six plans, owned and ghost
+ *       rows of row_bytes each while it lasts, and three exchanges of each promising plan, or 0.3 s of them when that is
+ *       more
  * @see Bienz, Gropp, Olson, "Improving performance models for irregular point-to-point communication", EuroMPI 2018
  */
 TULLE_API tulle_status_t tulle_plan_create(tulle_comm_t *comm, const tulle_pattern_t *pattern,
