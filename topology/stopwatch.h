@@ -15,7 +15,8 @@
 typedef struct tli_lap {
     tulle_exchange_t *exchange; /* borrowed; NULL on every rank = none: its times are 0 */
     double ns[TLI_MOST_ROUNDS]; /* [rounds] scratch */
-    double typical_ns;          /* lower quartile: busy moments only ever add; equal on every rank */
+    double quartile_ns;         /* lower one: busy moments only ever add to short exchanges; equal on every rank */
+    double median_ns;           /* for long ones: a rank that is late sees less of them; equal on every rank */
 } tli_lap_t;
 
 /**
