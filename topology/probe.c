@@ -130,8 +130,8 @@ static double hop_ns(const probe_t *p, int level)
     const tli_lap_t *innermost = p->laps[p->topology->num_levels - 1];
     if (level == 0 || innermost[FAR].exchange == NULL)
         return 0;
-    double waited_ns = tli_probe_excess_ns(innermost[FAR].quartile_ns, p->laps[0][FEW].quartile_ns);
-    return waited_ns * p->laps[level][FEW].quartile_ns / innermost[FEW].quartile_ns;
+    double waited_ns = tli_probe_excess_ns(innermost[FAR].least_ns, p->laps[0][FEW].least_ns);
+    return waited_ns * p->laps[level][FEW].least_ns / innermost[FEW].least_ns;
 }
 
 static tulle_status_t conclude(const probe_t *p, tulle_topology_t *topology)
@@ -139,7 +139,7 @@ static tulle_status_t conclude(const probe_t *p, tulle_topology_t *topology)
     tulle_status_t st = TULLE_OK;
     for (int level = 0; level < topology->num_levels; level++) {
         const tli_lap_t *laps = p->laps[level];
-        tli_probe_times_t times = {laps[FEW].quartile_ns,  hop_ns(p, level),    laps[MANY].quartile_ns,
+        tli_probe_times_t times = {laps[FEW].least_ns,     hop_ns(p, level),    laps[MANY].least_ns,
                                    laps[LONE].median_ns,   laps[ALL].median_ns, p->num_many[level],
                                    large_message(topology)};
         tulle_link_t link = tli_probe_link(topology, level, &times, &topology->levels[level].link);
