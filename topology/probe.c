@@ -2,6 +2,9 @@
  * The probe. What it times are direct exchanges of the library itself, made through its public interface: so packing,
  * transports and waiting are in the figures just as they are in the times that the cost model is to predict. */
 #include "topology/probe.h"
+
+#include <math.h>
+
 #include "src/agree.h"
 #include "src/comm.h"
 #include "src/options.h"
@@ -131,7 +134,7 @@ static double hop_ns(const probe_t *p, int level)
     if (level == 0 || innermost[FAR].exchange == NULL)
         return 0;
     double waited_ns = tli_probe_excess_ns(innermost[FAR].least_ns, p->laps[0][FEW].least_ns);
-    return waited_ns * p->laps[level][FEW].least_ns / innermost[FEW].least_ns;
+    return fmin(waited_ns / innermost[FEW].least_ns, 1.0) * p->laps[level][FEW].least_ns;
 }
 
 static tulle_status_t conclude(const probe_t *p, tulle_topology_t *topology)
