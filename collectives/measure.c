@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The model sorts out, the clock decides: lower quartiles of a few gathers at the real row size, of the slowest rank,
+ * The model sorts out, the clock decides: medians of a few gathers at the real row size, of the slowest rank,
  * so that every rank keeps the same plan. */
 #include "collectives/measure.h"
 
@@ -74,7 +74,7 @@ static int fastest(const contest_t *c)
 {
     int best = 0;
     for (int i = 1; i < NUM_STRATEGIES; i++)
-        if (c->laps[i].exchange != NULL && c->laps[i].typical_ns < c->laps[best].typical_ns)
+        if (c->laps[i].exchange != NULL && c->laps[i].median_ns < c->laps[best].median_ns)
             best = i;
     return best;
 }

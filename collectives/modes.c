@@ -175,7 +175,7 @@ static double total_ns(const choice_t *c, const total_t *total)
 {
     const tli_node_route_t *route = c->route;
     int inner = route->topology->num_levels - 1;
-    tli_load_t load = {.messages = {0}};
+    tli_load_t load = {.num_partners = route->num_pairs};
     load.messages[0] = total->sum.messages;
     load.bytes[0] = total->sum.rows * route->row_bytes;
     load.busiest_bytes = total->sum.busiest_rows * route->row_bytes;

@@ -27,6 +27,13 @@ static double rate_of_level(const tulle_topology_t *topology, int level, int num
     return link->group_bytes_per_second > 0 ? fmin(rate, link->group_bytes_per_second * groups) : rate;
 }
 
+/* For messages between nodes that are in the way of others. */
+static double waiting_ns(const tulle_link_t *link, const tli_load_t *load)
+{
+    double mean_bytes = (double)load->bytes[0] / (double)load->messages[0];
+    return mean_bytes / link->bytes_per_second * NS_PER_SECOND * (load->num_partners > 1 ? 1.0 : 0.5);
+}
+
 static double level_ns(const tulle_topology_t *topology, int level, int num_ranks, const tli_load_t *load)
 {
     const tulle_link_t *link = &topology->levels[level].link;
@@ -35,9 +42,10 @@ static double level_ns(const tulle_topology_t *topology, int level, int num_rank
     double further = fmax(0.0, messages / num_ranks - 1.0);
     double seconds = bytes / rate_of_level(topology, level, num_ranks, load->messages[level]);
     if (level == 0)
-        seconds = fmax(seconds, (double)load->busiest_bytes / link->bytes_per_second) +
-                  bytes / messages / 2.0 / link->bytes_per_second;
-    return link->latency_ns * load->hops[level] + overhead_ns * further + seconds * NS_PER_SECOND;
+        seconds = fmax(seconds, (double)load->busiest_bytes / link->bytes_per_second);
+    double starting_ns = overhead_ns * further, moving_ns = seconds * NS_PER_SECOND;
+    return link->latency_ns * load->hops[level] + fmax(starting_ns, moving_ns) + fmin(starting_ns, moving_ns) / 2.0 +
+           (level == 0 ? waiting_ns(link, load) : 0.0);
 }
 
 double tli_cost_load_ns(const tulle_topology_t *topology, int num_ranks, const tli_load_t *load)

@@ -14,16 +14,19 @@ typedef struct tli_load {
     int64_t bytes[TULLE_TOPOLOGY_MAX_LEVELS];    /* [bytes] of these messages */
     int hops[TULLE_TOPOLOGY_MAX_LEVELS]; /* [count] one after the other on the longest way of a row; 0 where messages do
                                             not wait for others */
+    int64_t num_partners;                /* [count] other nodes of these messages */
     int64_t busiest_bytes;               /* [bytes] between nodes, of one rank */
 } tli_load_t;
 
 /**
  * Time for a node's share of one exchange: the max-rate model, over all levels. A rank starts its messages one after
- * the other; the bytes leave a group by its links, of which m messages use at most m, and no faster than the group can
- * inject; a hop that waits for another pays its latency on top. Between nodes one rank drives one link, and half a mean
- * message is waited for: none is passed on before it is whole, and its partner may be busy with another.
+ * the other; meanwhile bytes leave a group by its links, of which m messages use at most m, and no faster than the
+ * group can inject. Of these two the shorter hides half behind the longer. A hop that waits for another pays its
+ * latency on top. Between nodes one rank drives one link; half a mean message is waited for, because none is passed on
+ * before it is whole, and with several partners another half, because the partner may be busy with another.
  *
- *     T = sum over levels: latency * hops + overhead * (messages / ranks - 1) + bytes / rate,
+ *     T = sum over levels: latency * hops + max(s, b) + min(s, b) / 2,
+ *         s = overhead * (messages / ranks - 1), b = bytes / rate,
  *         rate = min(group rate, links * bandwidth, messages * bandwidth), the first two of all groups in the node
  *
  * @param[in] topology  borrowed

@@ -2,6 +2,9 @@
  * The probe. What it times are direct exchanges of the library itself, made through its public interface: so packing,
  * transports and waiting are in the figures just as they are in the times that the cost model is to predict. */
 #include "topology/probe.h"
+
+#include <math.h>
+
 #include "src/agree.h"
 #include "src/comm.h"
 #include "src/options.h"
@@ -130,8 +133,8 @@ static double hop_ns(const probe_t *p, int level)
     const tli_lap_t *innermost = p->laps[p->topology->num_levels - 1];
     if (level == 0 || innermost[FAR].exchange == NULL)
         return 0;
-    double waited_ns = tli_probe_excess_ns(innermost[FAR].typical_ns, p->laps[0][FEW].typical_ns);
-    return waited_ns * p->laps[level][FEW].typical_ns / innermost[FEW].typical_ns;
+    double waited_ns = tli_probe_excess_ns(innermost[FAR].least_ns, p->laps[0][FEW].least_ns);
+    return fmin(waited_ns / innermost[FEW].least_ns, 1.0) * p->laps[level][FEW].least_ns;
 }
 
 static tulle_status_t conclude(const probe_t *p, tulle_topology_t *topology)
@@ -139,8 +142,8 @@ static tulle_status_t conclude(const probe_t *p, tulle_topology_t *topology)
     tulle_status_t st = TULLE_OK;
     for (int level = 0; level < topology->num_levels; level++) {
         const tli_lap_t *laps = p->laps[level];
-        tli_probe_times_t times = {laps[FEW].typical_ns,   hop_ns(p, level),     laps[MANY].typical_ns,
-                                   laps[LONE].typical_ns,  laps[ALL].typical_ns, p->num_many[level],
+        tli_probe_times_t times = {laps[FEW].least_ns,     hop_ns(p, level),    laps[MANY].least_ns,
+                                   laps[LONE].median_ns,   laps[ALL].median_ns, p->num_many[level],
                                    large_message(topology)};
         tulle_link_t link = tli_probe_link(topology, level, &times, &topology->levels[level].link);
         TLI_TRY(tulle_topology_set_link(topology, level, &link));

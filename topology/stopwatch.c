@@ -65,7 +65,8 @@ tulle_status_t tli_time_exchanges(MPI_Comm mpi, double time_ms, int num_laps, tl
         double *ns = laps[i].ns;
         TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, ns, num_rounds, MPI_DOUBLE, MPI_MAX, mpi));
         qsort(ns, (size_t)num_rounds, sizeof *ns, compare_doubles);
-        laps[i].typical_ns = ns[(num_rounds - 1) / 4];
+        laps[i].least_ns = ns[0];
+        laps[i].median_ns = (ns[(num_rounds - 1) / 2] + ns[num_rounds / 2]) / 2;
     }
 done:
     return st;

@@ -8,14 +8,15 @@
 
 #include <tulle/exchange.h>
 
-/** Most rounds that are timed; more would not change a quartile by much. */
+/** Most rounds that are timed; more would not change them by much. */
 #define TLI_MOST_ROUNDS 32
 
 /** One exchange to be timed. */
 typedef struct tli_lap {
     tulle_exchange_t *exchange; /* borrowed; NULL on every rank = none: its times are 0 */
     double ns[TLI_MOST_ROUNDS]; /* [rounds] scratch */
-    double typical_ns;          /* lower quartile: busy moments only ever add; equal on every rank */
+    double least_ns;            /* for short exchanges: busy moments only ever add to them; equal on every rank */
+    double median_ns;           /* for long ones: a rank that is late sees less of them; equal on every rank */
 } tli_lap_t;
 
 /**

@@ -53,6 +53,7 @@ static double price(const virtual_world_t *world, int64_t row_bytes)
     for (int node = 0; node < world->num_nodes; node++) {
         int num_ranks = topology->levels[0].member_ptr[node + 1] - topology->levels[0].member_ptr[node];
         memcpy(loads[node].hops, hops, sizeof hops);
+        loads[node].num_partners = world->routes[node].num_pairs;
         dearest = fmax(dearest, tli_cost_load_ns(topology, num_ranks, &loads[node]));
     }
     free(of_rank);

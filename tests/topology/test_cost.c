@@ -58,7 +58,7 @@ static void test_load_one_nic_is_shared(void **state)
     assert_near(level_ns(topology, 0, 1, 8000), 1000 + 8000 + 4000);
     /* Four ranks start one message each at the same time; the bytes still pass one NIC. */
     assert_near(level_ns(topology, 0, 4, 8000), 1000 + 8000 + 1000);
-    assert_near(level_ns(topology, 0, 8, 8000), 2000 + 8000 + 500);
+    assert_near(level_ns(topology, 0, 8, 8000), 1000 + 1000 / 2 + 8000 + 500);
     tulle_topology_destroy(&topology);
 }
 
@@ -79,7 +79,7 @@ static void test_load_inside_a_node_groups_work_side_by_side(void **state)
     tulle_topology_t *topology = small_machine(1);
     /* Two domains, each with a link per rank. */
     assert_near(level_ns(topology, 1, 4, 8000), 100 + 1000);
-    assert_near(level_ns(topology, 2, 8, 8000), 20 + 500);
+    assert_near(level_ns(topology, 2, 8, 8000), 10 + 10 / 2 + 500);
     tulle_topology_destroy(&topology);
 }
 
@@ -88,7 +88,7 @@ static void test_load_overhead_and_group_rate_replace_what_follows_from_latency_
     tulle_topology_t *topology = small_machine(4);
     tulle_link_t node = {1000.0, 1e9, 4, 200.0, 2e9};
     assert_int_equal(tulle_topology_set_link(topology, 0, &node), TULLE_OK);
-    assert_near(level_ns(topology, 0, 16, 8000), 1000 + 3 * 200 + 4000 + 250);
+    assert_near(level_ns(topology, 0, 16, 8000), 1000 + 3 * 200 / 2 + 4000 + 250);
     assert_near(level_ns(topology, 0, 1, 8000), 1000 + 8000 + 4000);
     tulle_topology_destroy(&topology);
 }
@@ -106,7 +106,19 @@ static void test_load_one_rank_drives_one_link(void **state)
 static void test_load_few_large_messages_cost_more_than_many_small_ones(void **state)
 {
     tulle_topology_t *topology = small_machine(1);
+    tli_load_t load = {.messages = {4}, .bytes = {8000}, .hops = {1}, .num_partners = 2};
     assert_near(level_ns(topology, 0, 1, 8000) - level_ns(topology, 0, 4, 8000), 3000);
+    /* Even more so from several partners. */
+    assert_near(tli_cost_load_ns(topology, 4, &load) - level_ns(topology, 0, 4, 8000), 1000);
+    tulle_topology_destroy(&topology);
+}
+
+static void test_load_starting_messages_hides_half_behind_moving_bytes(void **state)
+{
+    tulle_topology_t *topology = small_machine(1);
+    double waiting = 100 * 1000.0 / 400 / 2;
+    assert_near(level_ns(topology, 0, 400, 100 * 1000), 1000 + 100000 + 99 * 1000 / 2 + waiting);
+    assert_near(level_ns(topology, 0, 400, 0), 1000 + 99 * 1000);
     tulle_topology_destroy(&topology);
 }
 
@@ -154,6 +166,7 @@ int main(void)
         cmocka_unit_test(test_load_overhead_and_group_rate_replace_what_follows_from_latency_and_links),
         cmocka_unit_test(test_load_one_rank_drives_one_link),
         cmocka_unit_test(test_load_few_large_messages_cost_more_than_many_small_ones),
+        cmocka_unit_test(test_load_starting_messages_hides_half_behind_moving_bytes),
         cmocka_unit_test(test_load_hops_that_wait_add_their_latency),
         cmocka_unit_test(test_load_random_machines_more_costs_more),
         cmocka_unit_test(test_load_huge_sizes_stay_finite),
