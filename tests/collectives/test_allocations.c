@@ -6,12 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "src/arena.h"
+#include "tests/support/failing.h"
 #include "tests/support/trial.h"
-
-/* Sanitizer builds make many more allocations: then not every k is tried. */
-#define MOST_POINTS 40
-#define ALL_RANKS   (-1)
 
 /* What jobs work on: made once per test. */
 typedef struct world {
@@ -25,13 +21,11 @@ typedef struct world {
     char path[64];
 } world_t;
 
-/* Make something and destroy it. */
-typedef tulle_status_t (*job_t)(const world_t *world);
-
 /* --- jobs -------------------------------------------------------------------------------------------------------- */
 
-static tulle_status_t make_comm(const world_t *w)
+static tulle_status_t make_comm(const void *world)
 {
+    const world_t *w = world;
     tulle_comm_options_t options = TULLE_COMM_OPTIONS_INIT;
     tulle_comm_t *comm = NULL;
     options.topology = w->topology;
@@ -40,8 +34,9 @@ static tulle_status_t make_comm(const world_t *w)
     return st;
 }
 
-static tulle_status_t make_comm_from_text(const world_t *w)
+static tulle_status_t make_comm_from_text(const void *world)
 {
+    const world_t *w = world;
     tulle_comm_options_t options = TULLE_COMM_OPTIONS_INIT;
     tulle_comm_t *comm = NULL;
     options.topology_text = tulle_topology_text(w->topology);
@@ -50,7 +45,7 @@ static tulle_status_t make_comm_from_text(const world_t *w)
     return st;
 }
 
-static tulle_status_t discover_comm(const world_t *w)
+static tulle_status_t discover_comm(const void *world)
 {
     tulle_comm_t *comm = NULL;
     tulle_status_t st = tulle_comm_create(MPI_COMM_WORLD, NULL, &comm);
@@ -58,8 +53,9 @@ static tulle_status_t discover_comm(const world_t *w)
     return st;
 }
 
-static tulle_status_t make_pattern_from_ids(const world_t *w)
+static tulle_status_t make_pattern_from_ids(const void *world)
 {
+    const world_t *w = world;
     tulle_layout_t list = TULLE_LAYOUT_LIST(w->needs.num_owned, w->needs.ids);
     tulle_pattern_t *pattern = NULL;
     tulle_status_t st =
@@ -68,8 +64,9 @@ static tulle_status_t make_pattern_from_ids(const world_t *w)
     return st;
 }
 
-static tulle_status_t make_pattern_from_csr(const world_t *w)
+static tulle_status_t make_pattern_from_csr(const void *world)
 {
+    const world_t *w = world;
     tulle_layout_t columns = TULLE_LAYOUT_LIST(w->needs.num_owned, w->needs.ids);
     int64_t row_ptr[2] = {0, w->needs.num_needed}, row_id = 3 * spt_rank();
     tulle_layout_t rows = TULLE_LAYOUT_LIST(1, &row_id);
@@ -79,8 +76,9 @@ static tulle_status_t make_pattern_from_csr(const world_t *w)
     return st;
 }
 
-static tulle_status_t make_pattern_from_forest(const world_t *w)
+static tulle_status_t make_pattern_from_forest(const void *world)
 {
+    const world_t *w = world;
     tulle_pattern_t *pattern = NULL;
     tulle_status_t st = tulle_pattern_create_from_forest(w->comm, w->needs.num_owned, w->needs.num_needed,
                                                          w->needs.owner_rank, w->needs.owner_row, &pattern);
@@ -88,8 +86,9 @@ static tulle_status_t make_pattern_from_forest(const world_t *w)
     return st;
 }
 
-static tulle_status_t make_pattern_from_grid(const world_t *w)
+static tulle_status_t make_pattern_from_grid(const void *world)
 {
+    const world_t *w = world;
     tulle_grid_t grid = {2, 9, {5, 3 * spt_size()}, {0, 3 * spt_rank()}, {5, 3 * spt_rank() + 3}, {1, 1}};
     tulle_pattern_t *pattern = NULL;
     tulle_status_t st = tulle_pattern_create_from_grid(w->comm, &grid, &pattern);
@@ -97,8 +96,9 @@ static tulle_status_t make_pattern_from_grid(const world_t *w)
     return st;
 }
 
-static tulle_status_t make_plan(const world_t *w)
+static tulle_status_t make_plan(const void *world)
 {
+    const world_t *w = world;
     tulle_plan_options_t options = TULLE_PLAN_OPTIONS_INIT;
     tulle_plan_t *plan = NULL;
     options.strategy = w->strategy;
@@ -107,8 +107,9 @@ static tulle_status_t make_plan(const world_t *w)
     return st;
 }
 
-static tulle_status_t measure_plan(const world_t *w)
+static tulle_status_t measure_plan(const void *world)
 {
+    const world_t *w = world;
     tulle_plan_options_t options = TULLE_PLAN_OPTIONS_INIT;
     tulle_plan_t *plan = NULL;
     options.measure = 1;
@@ -117,8 +118,9 @@ static tulle_status_t measure_plan(const world_t *w)
     return st;
 }
 
-static tulle_status_t probe_links(const world_t *w)
+static tulle_status_t probe_links(const void *world)
 {
+    const world_t *w = world;
     tulle_probe_options_t options = TULLE_PROBE_OPTIONS_INIT;
     tulle_topology_t *topology = NULL;
     options.time_ms = 1;
@@ -127,8 +129,9 @@ static tulle_status_t probe_links(const world_t *w)
     return st;
 }
 
-static tulle_status_t make_exchange(const world_t *w)
+static tulle_status_t make_exchange(const void *world)
 {
+    const world_t *w = world;
     float owned[100] = {0}, ghost[100] = {0};
     tulle_field_t field = {owned, ghost, TULLE_F32, 1, 0, 0};
     tulle_exchange_t *exchange = NULL;
@@ -137,8 +140,9 @@ static tulle_status_t make_exchange(const world_t *w)
     return st;
 }
 
-static tulle_status_t make_plan_and_gather(const world_t *w)
+static tulle_status_t make_plan_and_gather(const void *world)
 {
+    const world_t *w = world;
     float owned[100] = {0}, ghost[100] = {0};
     tulle_plan_t *plan = NULL;
     tulle_status_t st = tulle_plan_create(w->comm, w->pattern, NULL, &plan);
@@ -148,51 +152,31 @@ static tulle_status_t make_plan_and_gather(const world_t *w)
     return st;
 }
 
-static tulle_status_t ask_stats(const world_t *w)
+static tulle_status_t ask_stats(const void *world)
 {
+    const world_t *w = world;
     tulle_plan_stats_t stats = {.struct_size = sizeof stats};
     return tulle_plan_get_stats(w->plan, &stats);
 }
 
-static tulle_status_t save_plan(const world_t *w)
+static tulle_status_t save_plan(const void *world)
 {
+    const world_t *w = world;
     return tulle_plan_save(w->plan, w->path);
 }
 
-static tulle_status_t load_plan(const world_t *w)
+static tulle_status_t load_plan(const void *world)
 {
+    const world_t *w = world;
     tulle_plan_t *plan = NULL;
     tulle_status_t st = tulle_plan_load(w->comm, w->path, &plan);
     tulle_plan_destroy(&plan);
     return st;
 }
 
-/* --- the k-th fails ---------------------------------------------------------------------------------------------- */
-
-static void fail_at(const world_t *w, job_t job, int64_t k, int culprit)
+static void check_job(const world_t *w, spt_job_t job)
 {
-    int64_t live = tli_alloc_live(), count = tli_alloc_count();
-    tli_alloc_fail_at(culprit == ALL_RANKS || culprit == spt_rank() ? k : 0);
-    tulle_status_t st = job(w);
-    tli_alloc_fail_at(0);
-    int is_hit = (culprit == ALL_RANKS || culprit == spt_rank()) && tli_alloc_count() - count >= k, any = 0;
-    MPI_Allreduce(&is_hit, &any, 1, MPI_INT, MPI_MAX, MPI_COMM_WORLD);
-    spt_assert_all((st != TULLE_OK) == any);
-    spt_assert_all(!is_hit || st == TULLE_ERR_NOMEM || st == TULLE_ERR_REMOTE);
-    spt_assert_all(tli_alloc_live() == live);
-}
-
-static void check_job(const world_t *w, job_t job)
-{
-    int64_t before = tli_alloc_count();
-    spt_assert_ok_all(job(w));
-    int64_t most = tli_alloc_count() - before;
-    MPI_Allreduce(MPI_IN_PLACE, &most, 1, MPI_INT64_T, MPI_MAX, MPI_COMM_WORLD);
-    int64_t stride = 1 + most / MOST_POINTS;
-    for (int64_t k = 1; k <= most + 1; k += stride) {
-        fail_at(w, job, k, (int)(k / stride) % spt_size());
-        fail_at(w, job, k, ALL_RANKS);
-    }
+    spt_assert_survives_failing_allocations(job, w);
     if (w->comm != NULL)
         spt_assert_comm_works(w->comm);
 }
