@@ -5,17 +5,25 @@
 #include "src/agree.h"
 #include "src/transport/transport.h"
 
-/* Messages beyond MPI's int counts are sent as blocks of this size. */
-#define BLOCK_BYTES ((int64_t)1 << 24)
+/* Large messages go in pieces, started together: each is taken as soon as it is there, where MPI would first ask the
+ * receiver whether the whole may come, and a message may be longer than MPI's int counts. */
+#define PIECE_BYTES ((int64_t)1 << 19)
+#define MOST_PIECES 1024
+
+/* Requests of one kind. Those of wire w are first[w] to first[w + 1]; none where the wire is of another transport. */
+typedef struct requests {
+    int num;
+    MPI_Request *all; /* [num] */
+    int *first;       /* [wires + 1] */
+} requests_t;
 
 typedef struct channel {
     tulle_comm_t *comm;
-    int num_sends, num_receives;
-    MPI_Request *sends, *receives; /* packed: only the wires of this transport */
-    int *send_of_wire;             /* [wires] index into sends */
-    int *wire_of_receive;          /* [num_receives] */
-    int *finished;                 /* [num_receives] room for MPI_Testsome */
-    int num_outstanding;           /* receives not yet completed in this round */
+    requests_t sends, receives;
+    int *wire_of_receive; /* [receives.num] */
+    int *num_missing;     /* [receiving wires] pieces that have not come in this round */
+    int *finished;        /* [receives.num] room for MPI_Testsome */
+    int num_outstanding;  /* receives not yet completed in this round */
     tli_arena_t arena;
 } channel_t;
 
@@ -29,21 +37,21 @@ static int mpi_reaches(const tulle_comm_t *comm, int peer)
 /* After a timeout receives may still be open: what comes late must not be written to memory that is about to go. */
 static void cancel_receives(channel_t *channel)
 {
-    for (int i = 0; channel->num_outstanding > 0 && i < channel->num_receives; i++) {
+    for (int i = 0; channel->num_outstanding > 0 && i < channel->receives.num; i++) {
         int is_done = 0;
-        MPI_Request_get_status(channel->receives[i], &is_done, MPI_STATUS_IGNORE);
+        MPI_Request_get_status(channel->receives.all[i], &is_done, MPI_STATUS_IGNORE);
         if (!is_done) {
-            MPI_Cancel(&channel->receives[i]);
-            MPI_Wait(&channel->receives[i], MPI_STATUS_IGNORE);
+            MPI_Cancel(&channel->receives.all[i]);
+            MPI_Wait(&channel->receives.all[i], MPI_STATUS_IGNORE);
         }
     }
 }
 
-static void free_requests(MPI_Request *requests, int n)
+static void free_requests(requests_t *requests)
 {
-    for (int i = 0; i < n; i++)
-        if (requests[i] != MPI_REQUEST_NULL)
-            MPI_Request_free(&requests[i]);
+    for (int i = 0; i < requests->num; i++)
+        if (requests->all[i] != MPI_REQUEST_NULL)
+            MPI_Request_free(&requests->all[i]);
 }
 
 static void mpi_close(void *opaque)
@@ -51,8 +59,8 @@ static void mpi_close(void *opaque)
     channel_t *channel = opaque;
     if (channel != NULL) {
         cancel_receives(channel);
-        free_requests(channel->sends, channel->num_sends);
-        free_requests(channel->receives, channel->num_receives);
+        free_requests(&channel->sends);
+        free_requests(&channel->receives);
         tli_arena_release(&channel->arena);
         tli_free(channel);
     }
@@ -79,60 +87,49 @@ static int mpi_lends(const void *opaque, int peer)
     return 0;
 }
 
-/* A type of which one element is the whole message, and the count to use it with. */
-static tulle_status_t message_type(int64_t bytes, MPI_Datatype *type_out, int *count_out)
+/* Alike at both ends, which know the same size. */
+static int64_t piece_bytes(int64_t bytes)
+{
+    int64_t piece = (bytes + MOST_PIECES - 1) / MOST_PIECES;
+    return piece < PIECE_BYTES ? PIECE_BYTES : piece;
+}
+
+static tulle_status_t alloc_requests(channel_t *channel, const tli_wire_t *wires, const unsigned char *transport,
+                                     int num_wires, int mine, requests_t *requests)
 {
     tulle_status_t st = TULLE_OK;
-    MPI_Datatype block = MPI_DATATYPE_NULL, blocks = MPI_DATATYPE_NULL;
-    *type_out = MPI_BYTE;
-    *count_out = (int)bytes;
-    if (bytes > INT_MAX) {
-        int num_blocks = (int)(bytes / BLOCK_BYTES), rest = (int)(bytes % BLOCK_BYTES);
-        TLI_MPI(MPI_Type_contiguous((int)BLOCK_BYTES, MPI_BYTE, &block));
-        TLI_MPI(MPI_Type_contiguous(num_blocks, block, &blocks));
-        TLI_MPI(MPI_Type_create_struct(2, (int[]){1, rest}, (MPI_Aint[]){0, (MPI_Aint)(num_blocks * BLOCK_BYTES)},
-                                       (MPI_Datatype[]){blocks, MPI_BYTE}, type_out));
-        TLI_MPI(MPI_Type_commit(type_out));
-        *count_out = 1;
+    int64_t num = 0;
+    TLI_TRY(tli_arena_alloc(&channel->arena, num_wires + 1, sizeof(int), &requests->first));
+    for (int w = 0; w < num_wires; w++) {
+        int64_t piece = piece_bytes(wires[w].bytes);
+        if (transport[w] == mine)
+            num += (wires[w].bytes + piece - 1) / piece;
+        TLI_REQUIRE(piece <= INT_MAX && num < INT_MAX, TULLE_ERR_OVERFLOW,
+                    "messages are too large: one of %lld bytes to or from rank %d", (long long)wires[w].bytes,
+                    wires[w].peer);
+        requests->first[w + 1] = (int)num;
     }
+    TLI_TRY(tli_arena_alloc_raw(&channel->arena, num, sizeof *requests->all, &requests->all));
 done:
-    if (block != MPI_DATATYPE_NULL)
-        MPI_Type_free(&block);
-    if (blocks != MPI_DATATYPE_NULL)
-        MPI_Type_free(&blocks);
     return st;
 }
 
-static tulle_status_t make_request(const channel_t *channel, const tli_wire_t *wire, int is_send, MPI_Request *request)
+/* Pieces of a message share its tag: MPI keeps their order. */
+static tulle_status_t make_pieces(const channel_t *channel, const tli_wire_t *wire, int is_send, requests_t *requests)
 {
     tulle_status_t st = TULLE_OK;
-    MPI_Datatype type = MPI_BYTE;
-    int count = 0;
-    TLI_REQUIRE(wire->bytes / BLOCK_BYTES < INT_MAX, TULLE_ERR_OVERFLOW, "a message of %lld bytes to rank %d",
-                (long long)wire->bytes, wire->peer);
-    TLI_TRY(message_type(wire->bytes, &type, &count));
-    if (is_send)
-        TLI_MPI(MPI_Send_init(wire->address, count, type, wire->peer, wire->tag, channel->comm->mpi, request));
-    else
-        TLI_MPI(MPI_Recv_init(wire->address, count, type, wire->peer, wire->tag, channel->comm->mpi, request));
-done:
-    if (type != MPI_BYTE)
-        MPI_Type_free(&type);
-    return st;
-}
-
-static tulle_status_t mpi_reserve(void *opaque, const tli_wires_t *wires, size_t shared_bytes,
-                                  unsigned char **shared_out)
-{
-    tulle_status_t st = TULLE_OK;
-    channel_t *channel = opaque;
-    (void)shared_bytes;
-    (void)shared_out;
-    TLI_TRY(tli_arena_alloc(&channel->arena, wires->num_sends, sizeof(MPI_Request), &channel->sends));
-    TLI_TRY(tli_arena_alloc(&channel->arena, wires->num_receives, sizeof(MPI_Request), &channel->receives));
-    TLI_TRY(tli_arena_alloc(&channel->arena, wires->num_sends, sizeof(int), &channel->send_of_wire));
-    TLI_TRY(tli_arena_alloc(&channel->arena, wires->num_receives, sizeof(int), &channel->wire_of_receive));
-    TLI_TRY(tli_arena_alloc(&channel->arena, wires->num_receives, sizeof(int), &channel->finished));
+    int64_t piece = piece_bytes(wire->bytes);
+    for (int64_t at = 0; at < wire->bytes; at += piece) {
+        int count = (int)(wire->bytes - at < piece ? wire->bytes - at : piece);
+        MPI_Request *request = &requests->all[requests->num];
+        if (is_send)
+            TLI_MPI(
+                MPI_Send_init(wire->address + at, count, MPI_BYTE, wire->peer, wire->tag, channel->comm->mpi, request));
+        else
+            TLI_MPI(
+                MPI_Recv_init(wire->address + at, count, MPI_BYTE, wire->peer, wire->tag, channel->comm->mpi, request));
+        requests->num++;
+    }
 done:
     return st;
 }
@@ -140,20 +137,36 @@ done:
 static tulle_status_t make_requests(channel_t *channel, const tli_wires_t *wires)
 {
     tulle_status_t st = TULLE_OK;
+    requests_t *receives = &channel->receives;
+    TLI_TRY(alloc_requests(channel, wires->receives, wires->receive_transport, wires->num_receives, wires->transport,
+                           receives));
+    TLI_TRY(alloc_requests(channel, wires->sends, wires->send_transport, wires->num_sends, wires->transport,
+                           &channel->sends));
+    TLI_TRY(tli_arena_alloc(&channel->arena, wires->num_receives, sizeof(int), &channel->num_missing));
+    TLI_TRY(
+        tli_arena_alloc(&channel->arena, receives->first[wires->num_receives], sizeof(int), &channel->wire_of_receive));
+    TLI_TRY(tli_arena_alloc(&channel->arena, receives->first[wires->num_receives], sizeof(int), &channel->finished));
     for (int w = 0; w < wires->num_receives; w++) {
-        if (wires->receive_transport[w] == wires->transport) {
-            TLI_TRY(make_request(channel, &wires->receives[w], 0, &channel->receives[channel->num_receives]));
-            channel->wire_of_receive[channel->num_receives++] = w;
-        }
+        for (int i = receives->first[w]; i < receives->first[w + 1]; i++)
+            channel->wire_of_receive[i] = w;
+        if (wires->receive_transport[w] == wires->transport)
+            TLI_TRY(make_pieces(channel, &wires->receives[w], 0, receives));
     }
-    for (int w = 0; w < wires->num_sends; w++) {
-        if (wires->send_transport[w] == wires->transport) {
-            TLI_TRY(make_request(channel, &wires->sends[w], 1, &channel->sends[channel->num_sends]));
-            channel->send_of_wire[w] = channel->num_sends++;
-        }
-    }
+    for (int w = 0; w < wires->num_sends; w++)
+        if (wires->send_transport[w] == wires->transport)
+            TLI_TRY(make_pieces(channel, &wires->sends[w], 1, &channel->sends));
 done:
     return st;
+}
+
+static tulle_status_t mpi_reserve(void *opaque, const tli_wires_t *wires, size_t shared_bytes,
+                                  unsigned char **shared_out)
+{
+    (void)opaque;
+    (void)wires;
+    (void)shared_bytes;
+    (void)shared_out;
+    return TULLE_OK;
 }
 
 static tulle_status_t mpi_bind(void *opaque, const tli_wires_t *wires, tli_delivery_t *deliveries)
@@ -175,9 +188,14 @@ static tulle_status_t mpi_begin(void *opaque)
 {
     tulle_status_t st = TULLE_OK;
     channel_t *channel = opaque;
-    channel->num_outstanding = channel->num_receives;
-    if (channel->num_receives > 0)
-        TLI_MPI(MPI_Startall(channel->num_receives, channel->receives));
+    requests_t *receives = &channel->receives;
+    channel->num_outstanding = receives->num;
+    for (int i = 0; i < receives->num; i++) {
+        int w = channel->wire_of_receive[i];
+        channel->num_missing[w] = receives->first[w + 1] - receives->first[w];
+    }
+    if (receives->num > 0)
+        TLI_MPI(MPI_Startall(receives->num, receives->all));
 done:
     return st;
 }
@@ -185,8 +203,8 @@ done:
 static tulle_status_t mpi_send(void *opaque, int wire)
 {
     tulle_status_t st = TULLE_OK;
-    channel_t *channel = opaque;
-    TLI_MPI(MPI_Start(&channel->sends[channel->send_of_wire[wire]]));
+    requests_t *sends = &((channel_t *)opaque)->sends;
+    TLI_MPI(MPI_Startall(sends->first[wire + 1] - sends->first[wire], sends->all + sends->first[wire]));
 done:
     return st;
 }
@@ -200,13 +218,17 @@ static tulle_status_t mpi_poll(void *opaque, int *arrived, int *num_arrived)
     int num_finished = 0, are_sent = 0;
     *num_arrived = 0;
     if (channel->num_outstanding > 0)
-        TLI_MPI(MPI_Testsome(channel->num_receives, channel->receives, &num_finished, channel->finished,
+        TLI_MPI(MPI_Testsome(channel->receives.num, channel->receives.all, &num_finished, channel->finished,
                              MPI_STATUSES_IGNORE));
-    else if (channel->num_sends > 0)
-        TLI_MPI(MPI_Testall(channel->num_sends, channel->sends, &are_sent, MPI_STATUSES_IGNORE));
-    for (int i = 0; i < num_finished && num_finished != MPI_UNDEFINED; i++)
-        arrived[(*num_arrived)++] = channel->wire_of_receive[channel->finished[i]];
-    channel->num_outstanding -= *num_arrived;
+    else if (channel->sends.num > 0)
+        TLI_MPI(MPI_Testall(channel->sends.num, channel->sends.all, &are_sent, MPI_STATUSES_IGNORE));
+    num_finished = num_finished == MPI_UNDEFINED ? 0 : num_finished;
+    for (int i = 0; i < num_finished; i++) {
+        int w = channel->wire_of_receive[channel->finished[i]];
+        if (--channel->num_missing[w] == 0)
+            arrived[(*num_arrived)++] = w;
+    }
+    channel->num_outstanding -= num_finished;
 done:
     return st;
 }
@@ -222,8 +244,8 @@ static tulle_status_t mpi_drain(void *opaque)
     tulle_status_t st = TULLE_OK;
     channel_t *channel = opaque;
     int are_sent = 1;
-    if (channel->num_sends > 0)
-        TLI_MPI(MPI_Testall(channel->num_sends, channel->sends, &are_sent, MPI_STATUSES_IGNORE));
+    if (channel->sends.num > 0)
+        TLI_MPI(MPI_Testall(channel->sends.num, channel->sends.all, &are_sent, MPI_STATUSES_IGNORE));
     st = are_sent ? TULLE_OK : TULLE_IN_PROGRESS;
 done:
     return st;

@@ -339,6 +339,31 @@ static void test_exchange_large_sends_proceed_while_waiting_in_shared_memory(voi
     tulle_comm_destroy(&comm);
 }
 
+/* Messages of many megabytes that are no multiple of anything, of one field and of two, and in ghost rows themselves.
+ */
+static void test_exchange_messages_in_pieces_arrive_whole(void **state)
+{
+    tulle_comm_t *comm = spt_comm(some_topology(), 1);
+    spt_random_t mine = spt_random_mine(71);
+    spt_pattern_t pattern = spt_pattern_random(71);
+    for (int kind = 0; kind < 4; kind++) {
+        tulle_plan_t *plan = spt_plan_make(comm, &pattern, TULLE_STRATEGY_BALANCED, (tulle_ghost_order_t)(kind / 2));
+        spt_trial_t trial = spt_trial(plan, &pattern, kind % 2 ? TULLE_SCATTER : TULLE_GATHER, TULLE_OP_MAX);
+        spt_trial_add(&trial, TULLE_I32, 33331, 0);
+        if (kind == 0)
+            spt_trial_add(&trial, TULLE_U8, 70001, 3);
+        tulle_exchange_t *exchange = spt_trial_bind(&trial, plan);
+        for (int round = 0; round < 2; round++) {
+            spt_trial_fill(&trial, &mine);
+            spt_run(exchange);
+            spt_assert_all(spt_trial_is_right(&trial));
+        }
+        tulle_exchange_destroy(&exchange);
+        tulle_plan_destroy(&plan);
+    }
+    tulle_comm_destroy(&comm);
+}
+
 /* --- lifetimes and tags ------------------------------------------------------------------------------------------ */
 
 static void test_exchange_outlives_plan_pattern_and_comm(void **state)
@@ -388,6 +413,7 @@ int main(int argc, char **argv)
         spt_test(test_exchange_rounds_back_to_back_stay_apart),
         spt_test(test_one_shot_changing_buffers_are_followed),
         spt_test(test_exchange_large_sends_proceed_while_waiting_in_shared_memory),
+        spt_test(test_exchange_messages_in_pieces_arrive_whole),
         spt_test(test_exchange_outlives_plan_pattern_and_comm),
         spt_test(test_exchange_tags_run_out_and_begin_again),
     };
