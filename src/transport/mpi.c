@@ -5,9 +5,8 @@
 #include "src/agree.h"
 #include "src/transport/transport.h"
 
-/* Large messages go in pieces, started together: each is taken as soon as it is there, where MPI would first ask the
- * receiver whether the whole may come, and a message may be longer than MPI's int counts. */
-#define PIECE_BYTES ((int64_t)1 << 19)
+/* Large messages go in pieces, started together, so that they may be longer than MPI's int counts. */
+#define PIECE_BYTES ((int64_t)1 << 20)
 #define MOST_PIECES 1024
 
 /* Requests of one kind. Those of wire w are first[w] to first[w + 1]; none where the wire is of another transport. */
