@@ -7,9 +7,8 @@
 #include <stdint.h>
 
 /**
- * Place of a cell on the curve, which starts at cell (0, 0) and visits each cell once. Cells in a row are neighbours:
- * by an edge, or once on the curve by a corner, where both sides are above 1 and the longer one is odd and the other
- * even.
+ * Place of a cell on the curve, which starts at cell (0, 0) and visits each cell once. From each cell it goes on to one
+ * beside it; but once across a corner, where the longer side is odd and the shorter one even and above 2.
  * @param[in] width, height [cells] >= 1; their product fits in 62 bits
  * @param[in] x, y          0 to width - 1, 0 to height - 1
  * @return 0 to width * height - 1
