@@ -23,13 +23,14 @@ if(NOT tulle_perf_input_missing)
   tulle_report(CHOLMOD "${CHOLMOD_LIBRARY}")
   tulle_report(libarchive "${LibArchive_VERSION}")
   set(tulle_perf_input_sources
-    ${CMAKE_CURRENT_LIST_DIR}/input.c ${CMAKE_CURRENT_LIST_DIR}/input_make.c
-    ${CMAKE_CURRENT_LIST_DIR}/input_stream.c ${CMAKE_CURRENT_LIST_DIR}/matrix_file.c)
+    ${CMAKE_CURRENT_LIST_DIR}/curve.c ${CMAKE_CURRENT_LIST_DIR}/input.c ${CMAKE_CURRENT_LIST_DIR}/input_make.c
+    ${CMAKE_CURRENT_LIST_DIR}/input_stream.c ${CMAKE_CURRENT_LIST_DIR}/matrix_file.c
+    ${CMAKE_CURRENT_LIST_DIR}/tomography.c)
   # What a target needs that has these sources.
   function(tulle_link_perf_input target)
     target_compile_definitions(${target} PRIVATE _GNU_SOURCE) # fopencookie
     target_include_directories(${target} SYSTEM PRIVATE ${CHOLMOD_INCLUDE_DIR})
-    target_link_libraries(${target} PRIVATE ${CHOLMOD_LIBRARY} LibArchive::LibArchive ZLIB::ZLIB)
+    target_link_libraries(${target} PRIVATE ${CHOLMOD_LIBRARY} LibArchive::LibArchive ZLIB::ZLIB m)
   endfunction()
   add_library(tulle_perf_input STATIC ${tulle_perf_input_sources})
   tulle_target_setup(tulle_perf_input)

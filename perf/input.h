@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The matrices that drive an exchange: read from a MatrixMarket file, the matrix of a grid stencil, or random. Each
- * rank holds its own rows; values are never kept, only which entries exist. */
+ * The matrices that drive an exchange: read from a MatrixMarket file, the matrix of a grid stencil, random, or that of
+ * a tomographic scan. Each rank holds its own rows; values are never kept, only which entries exist. */
 #ifndef PERF_INPUT_H
 #define PERF_INPUT_H
 
@@ -20,7 +20,8 @@
  * is expanded; a place named several times counts once.
  */
 typedef struct perf_input {
-    char name[64];     /**< file name without folder, .mtx and compression suffix; "grid-64x64-5", "random-1000x16" */
+    char name[64];     /**< file name without folder, .mtx and compression suffix; "grid-64x64-5", "random-1000x16",
+                        "tomography-256x180" */
     int64_t rows;      /**< [rows] of the whole matrix */
     int64_t cols;      /**< [columns] of the whole matrix */
     int64_t nnz;       /**< [entries] of the whole matrix, expanded and merged */
@@ -96,6 +97,25 @@ tulle_status_t perf_input_make_random(MPI_Comm comm, int64_t rows, int64_t nnz_p
                                       perf_input_t *input_out);
 
 /**
+ * The transposed projection matrix of a parallel-beam scan: row = pixel, column = ray, an entry where the ray crosses
+ * the pixel over some length (perf/tomography.h has the geometry). Then the ghost rows of a rank are the rays that
+ * cross its pixels: scatter reduces partial sinograms onto the owners of rays, gather is the transpose, for back
+ * projection. Pixels are numbered along a Hilbert curve through the image, rays along one through the sinogram
+ * (detector, angle), so that each rank owns a compact piece of both. The matrix depends on the arguments only, not on
+ * the number of ranks.
+ * @collective all ranks of @p comm, with equal arguments; blocks
+ * @param[in]  comm       borrowed
+ * @param[in]  side       [pixels] of the square image, and [detectors]; 1 to 2^20
+ * @param[in]  num_angles evenly over half a turn; 1 to 2^20
+ * @param[out] input_out  caller storage; released or never used; perf_input_release() frees it; untouched on failure
+ * @retval TULLE_ERR_ARG a number below 1; TULLE_ERR_OVERFLOW above 2^20
+ * @retval TULLE_ERR_NOMEM; TULLE_ERR_TRANSPORT; all ranks fail when one does
+ * @threads one thread per comm at a time
+ * @cost O(entries of the rank * log(side + num_angles)) time; beside the entries, memory for the angles
+ */
+tulle_status_t perf_input_make_tomography(MPI_Comm comm, int64_t side, int64_t num_angles, perf_input_t *input_out);
+
+/**
  * What every maker begins with: sizes, this rank's blocks, a zeroed row_ptr. Not collective beyond asking for rank and
  * size; the caller agrees on the status, then allocates col_idx.
  * @param[in]  comm      borrowed
@@ -106,6 +126,16 @@ tulle_status_t perf_input_make_random(MPI_Comm comm, int64_t rows, int64_t nnz_p
  * @threads one thread per comm at a time   @cost O(rows of the rank)
  */
 tulle_status_t perf_input_init(MPI_Comm comm, int64_t rows, int64_t cols, perf_input_t *input_out);
+
+/**
+ * What every maker ends with: agree, count all entries, move to the caller.
+ * @collective all ranks of @p comm; blocks
+ * @param[in]     local     how filling went on this rank
+ * @param[in,out] input     its rows are filled, its name is set; moved, or released on failure
+ * @param[out]    input_out untouched on failure
+ * @retval local, or TULLE_ERR_REMOTE another rank failed; TULLE_ERR_TRANSPORT
+ */
+tulle_status_t perf_input_finish(MPI_Comm comm, tulle_status_t local, perf_input_t *input, perf_input_t *input_out);
 
 /** Free the arrays and zero the struct. Not collective. @param[in,out] input NULL and zeroed are fine */
 void perf_input_release(perf_input_t *input);

@@ -137,8 +137,7 @@ done:
     return st;
 }
 
-/* The common end of both makers: agree, count all entries, move to the caller. */
-static tulle_status_t finish(MPI_Comm comm, tulle_status_t local, perf_input_t *input, perf_input_t *input_out)
+tulle_status_t perf_input_finish(MPI_Comm comm, tulle_status_t local, perf_input_t *input, perf_input_t *input_out)
 {
     tulle_status_t st = TULLE_OK;
     TLI_TRY(tli_agree(comm, local));
@@ -160,7 +159,7 @@ tulle_status_t perf_input_make_grid(MPI_Comm comm, const int64_t dims[3], int nu
     if (st == TULLE_OK)
         st = fill_grid(comm, &grid, &input);
     name_grid(&grid, num_dims, input.name, sizeof input.name);
-    return finish(comm, st, &input, input_out);
+    return perf_input_finish(comm, st, &input, input_out);
 }
 
 /* Distinct columns of a row, in a table of open addressing with at least half of its places free. */
@@ -261,5 +260,5 @@ tulle_status_t perf_input_make_random(MPI_Comm comm, int64_t rows, int64_t nnz_p
     TLI_TRY(fill_random(comm, rows, nnz_per_row, seed, &input));
     snprintf(input.name, sizeof input.name, "random-%lldx%lld", (long long)rows, (long long)nnz_per_row);
 done:
-    return finish(comm, st, &input, input_out);
+    return perf_input_finish(comm, st, &input, input_out);
 }

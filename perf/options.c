@@ -21,6 +21,7 @@ enum option_key {
     KEY_STENCIL,
     KEY_PERIODIC,
     KEY_RANDOM,
+    KEY_TOMOGRAPHY,
     KEY_OP,
     KEY_REDUCE,
     KEY_WIDTH,
@@ -54,6 +55,8 @@ static const struct argp_option option_table[] = {
     {"stencil", KEY_STENCIL, "POINTS", 0, "of --grid: 5 or 9 in two dimensions, 7 or 27 in three (default 5, 7)", 1},
     {"periodic", KEY_PERIODIC, "AXES", 0, "of --grid: axes that wrap around, such as xyz (default none)", 1},
     {"random", KEY_RANDOM, "ROWS,NNZ,SEED", 0, "square random matrix with NNZ entries per row", 1},
+    {"tomography", KEY_TOMOGRAPHY, "N,ANGLES", 0,
+     "parallel-beam scan of NxN pixels: scatter reduces partial sinograms, gather hands them out", 1},
     {NULL, 0, NULL, 0, "Exchange:", 2},
     {"op", KEY_OP, "WHICH", 0, "gather, scatter or both (default both)", 2},
     {"reduce", KEY_REDUCE, "OP", 0, "of scatter: sum, min, max, prod or replace (default sum)", 2},
@@ -142,7 +145,7 @@ static tulle_status_t parse_source(perf_source_t source, perf_options_t *options
 {
     tulle_status_t st = TULLE_OK;
     TLI_REQUIRE(options->source == PERF_SOURCE_NONE, TULLE_ERR_ARG,
-                "more than one input is given; keep one of --matrix, --grid and --random");
+                "more than one input is given; keep one of --matrix, --grid, --random and --tomography");
     options->source = source;
 done:
     return st;
@@ -191,6 +194,22 @@ static tulle_status_t parse_random(const char *text, perf_options_t *options)
     TLI_REQUIRE(options->random_rows >= 0 && options->random_rows <= MOST_CELLS && options->random_nnz_per_row >= 0 &&
                     options->random_nnz_per_row <= MOST_CELLS,
                 TULLE_ERR_ARG, "--random is '%.60s'; give rows and entries per row from 0 to 2^40", text);
+done:
+    return st;
+}
+
+static tulle_status_t parse_tomography(const char *text, perf_options_t *options)
+{
+    tulle_status_t st = TULLE_OK;
+    int length = 0;
+    perf_scan_t *scan = &options->scan;
+    TLI_TRY(parse_source(PERF_SOURCE_TOMOGRAPHY, options));
+    int num = sscanf(text, "%" SCNd64 ",%" SCNd64 "%n", &scan->side, &scan->num_angles, &length);
+    TLI_REQUIRE(num == 2 && text[length] == '\0', TULLE_ERR_ARG,
+                "--tomography is '%.60s'; give pixels a side and angles, such as 256,180", text);
+    TLI_REQUIRE(
+        scan->side >= 1 && scan->side <= PERF_SCAN_MOST && scan->num_angles >= 1 && scan->num_angles <= PERF_SCAN_MOST,
+        TULLE_ERR_ARG, "--tomography is '%.60s'; give pixels a side and angles from 1 to %d", text, PERF_SCAN_MOST);
 done:
     return st;
 }
@@ -314,6 +333,8 @@ static tulle_status_t parse_option(int key, char *text, perf_options_t *options)
         return parse_periodic(text, options);
     case KEY_RANDOM:
         return parse_random(text, options);
+    case KEY_TOMOGRAPHY:
+        return parse_tomography(text, options);
     case KEY_OP:
         return parse_direction(text, options);
     case KEY_TOPOLOGY:
@@ -414,7 +435,8 @@ static tulle_status_t check_options(perf_options_t *options)
 {
     tulle_status_t st = TULLE_OK;
     TLI_REQUIRE(options->source != PERF_SOURCE_NONE || options->is_probing, TULLE_ERR_ARG,
-                "no input is given; name one with --matrix FILE, --grid NXxNYxNZ or --random ROWS,NNZ,SEED");
+                "no input is given; name one with --matrix FILE, --grid NXxNYxNZ, --random ROWS,NNZ,SEED or "
+                "--tomography N,ANGLES");
     TLI_TRY(check_grid(options));
     TLI_REQUIRE(!options->do_scatter || perf_reduce_knows(options->datatype, options->reduce), TULLE_ERR_ARG,
                 "scatter cannot reduce %s with %s; give --op gather, or --reduce %s",

@@ -11,13 +11,15 @@
 #include <tulle/types.h>
 
 #include "perf/rows.h"
+#include "perf/tomography.h"
 
 /** Where the matrix comes from. */
 typedef enum perf_source {
     PERF_SOURCE_NONE = 0,
     PERF_SOURCE_MATRIX = 1,
     PERF_SOURCE_GRID = 2,
-    PERF_SOURCE_RANDOM = 3
+    PERF_SOURCE_RANDOM = 3,
+    PERF_SOURCE_TOMOGRAPHY = 4
 } perf_source_t;
 
 /** What the command line asks for. Strings are borrowed from argv; NULL = not given. */
@@ -33,6 +35,7 @@ typedef struct perf_options {
     int64_t random_rows;
     int64_t random_nnz_per_row;
     uint64_t random_seed;
+    perf_scan_t scan;
     int do_gather;  /* [bool] */
     int do_scatter; /* [bool] */
     tulle_op_t reduce;

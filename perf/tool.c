@@ -100,6 +100,8 @@ static tulle_status_t read_input(tool_t *tool)
     if (options->source == PERF_SOURCE_GRID)
         return perf_input_make_grid(tool->comm, options->dims, options->num_dims, options->stencil, options->periodic,
                                     &tool->input);
+    if (options->source == PERF_SOURCE_TOMOGRAPHY)
+        return perf_input_make_tomography(tool->comm, options->scan.side, options->scan.num_angles, &tool->input);
     return perf_input_make_random(tool->comm, options->random_rows, options->random_nnz_per_row, options->random_seed,
                                   &tool->input);
 }

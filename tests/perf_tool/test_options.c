@@ -149,6 +149,14 @@ static void test_options_grid(void **state)
     assert_int_equal(parse_good("--grid 4x4x4").stencil, 7);
 }
 
+static void test_options_tomography(void **state)
+{
+    perf_options_t options = parse_good("--tomography 256,180");
+    assert_int_equal(options.source, PERF_SOURCE_TOMOGRAPHY);
+    assert_int_equal(options.scan.side, 256);
+    assert_int_equal(options.scan.num_angles, 180);
+}
+
 static void test_options_every_word_is_known(void **state)
 {
     char line[128];
@@ -226,6 +234,11 @@ static void test_options_refused(void **state)
         {"--random 1,2", "'1,2'; give rows"},
         {"--random 1,2,3,4", "'1,2,3,4'"},
         {"--random -1,2,3", "'-1,2,3'"},
+        {"--tomography 256", "'256'; give pixels a side and angles"},
+        {"--tomography 256,180,1", "'256,180,1'"},
+        {"--tomography 0,180", "'0,180'; give pixels a side and angles from 1 to"},
+        {"--tomography 256,1048577", "'256,1048577'"},
+        {"--tomography 256,180 --grid 4x4", "more than one input"},
     };
     for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
         perf_options_t options;
@@ -247,6 +260,7 @@ int main(void)
         cmocka_unit_test(test_options_peers_run_beside_tulle),
         cmocka_unit_test(test_options_peers_known_but_not_built_says_what_it_needs),
         cmocka_unit_test(test_options_grid),
+        cmocka_unit_test(test_options_tomography),
         cmocka_unit_test(test_options_every_word_is_known),
         cmocka_unit_test(test_options_help_needs_nothing_else),
         cmocka_unit_test(test_options_refused),

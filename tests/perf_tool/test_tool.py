@@ -212,6 +212,32 @@ def case_grid(tool, ranks):
     assert report["emulated"] is False and report["plan"]["break_even_exchanges"] == -1
 
 
+def count_crossings(side, angles):
+    """Pixels that rays cross, as Siddon traced them: each ray is cut where it meets the lines between pixels."""
+    count = 0
+    lines = [i - side / 2 for i in range(side + 1)]
+    for angle in (math.pi * k / angles for k in range(angles)):
+        normal = math.cos(angle), math.sin(angle)
+        way = -normal[1], normal[0]
+        for s in (d + 0.5 - side / 2 for d in range(side)):
+            cuts = sorted((line - s * normal[axis]) / way[axis]
+                          for axis in (0, 1) if abs(way[axis]) > 1e-12 for line in lines)
+            middles = [(a + b) / 2 for a, b in zip(cuts, cuts[1:]) if b - a > 1e-9]
+            count += sum(all(abs(s * normal[axis] + t * way[axis]) < side / 2 for axis in (0, 1)) for t in middles)
+    return count
+
+
+def case_tomography(tool, ranks):
+    """Rows of a scan are shared by many ranks of a node, so that a plan saves much between nodes."""
+    report = tool.report(ranks, "--tomography", "24,17", "--topology", "2x2x3", "--width", 3, "--iterations", 2,
+                         "--strategy", "balanced")
+    check(report)
+    assert report["input"] == {"name": "tomography-24x17", "rows": 24 * 24, "cols": 24 * 17,
+                               "nnz": count_crossings(24, 17)}
+    rows = report["volume"]["inter_node_rows"]
+    assert 2 * rows["plan"] < rows["direct"], rows
+
+
 def case_plan_file(tool, ranks):
     words = ["--random", "500,5,9", "--topology", "2x2", "--iterations", 2]
     plan = tool.path("plan")
@@ -298,6 +324,7 @@ CASES = {
     "strategies": lambda tool: case_strategies(tool, 8),
     "datatypes": lambda tool: case_datatypes(tool, 4),
     "grid": lambda tool: case_grid(tool, 3),
+    "tomography": lambda tool: case_tomography(tool, 12),
     "plan_file": lambda tool: case_plan_file(tool, 4),
     "bad_input": lambda tool: case_bad_input(tool, 2),
     "explain": lambda tool: case_explain(tool, 4),
