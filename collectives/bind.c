@@ -4,77 +4,12 @@
 #include <stddef.h>
 #include <string.h>
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
 #include "collectives/device.h"
 #include "src/agree.h"
 #include "src/options.h"
 
-#define FIELD_ALIGNMENT 64
-#define MAX_BYTES       ((int64_t)1 << 62)
 /* Shorter rows are packed: where they are scattered, a reader would fetch several times what it needs. */
 #define LEAST_LENT_BYTES 16
-
-/* --- checks ------------------------------------------------------------------------------------------------------ */
-
-static tulle_status_t check_buffer(const void *buffer, int64_t rows, int64_t stride, int64_t scalar_bytes, int index,
-                                   const char *name)
-{
-    tulle_status_t st = TULLE_OK;
-    TLI_REQUIRE(buffer != NULL || rows == 0, TULLE_ERR_ARG, "field %d: %s is NULL but has %lld rows", index, name,
-                (long long)rows);
-    TLI_REQUIRE(stride < MAX_BYTES / scalar_bytes / (rows + 1), TULLE_ERR_OVERFLOW,
-                "field %d: %lld %s rows of stride %lld exceed 2^62 bytes", index, (long long)rows, name,
-                (long long)stride);
-    TLI_REQUIRE((uintptr_t)buffer % (uintptr_t)(scalar_bytes == 16 ? 8 : scalar_bytes) == 0, TULLE_ERR_ARG,
-                "field %d: %s at %p is not aligned to its scalars", index, name, buffer);
-done:
-    return st;
-}
-
-static tulle_status_t check_overlap(const tulle_plan_t *plan, const tulle_field_t *field, int64_t scalar_bytes,
-                                    int index)
-{
-    tulle_status_t st = TULLE_OK;
-    int64_t num_ghosts = tulle_plan_num_ghosts(plan);
-    uintptr_t owned = (uintptr_t)field->owned, ghost = (uintptr_t)field->ghost;
-    uintptr_t owned_bytes =
-        plan->num_owned > 0 ? (uintptr_t)(((plan->num_owned - 1) * field->owned_stride + field->width) * scalar_bytes)
-                            : 0;
-    uintptr_t ghost_bytes =
-        num_ghosts > 0 ? (uintptr_t)(((num_ghosts - 1) * field->ghost_stride + field->width) * scalar_bytes) : 0;
-    int overlaps = owned_bytes > 0 && ghost_bytes > 0 && owned < ghost + ghost_bytes && ghost < owned + owned_bytes;
-    TLI_REQUIRE(!overlaps, TULLE_ERR_ARG, "field %d: owned rows at %p and ghost rows at %p overlap", index,
-                field->owned, field->ghost);
-done:
-    return st;
-}
-
-tulle_status_t tli_field_check(const tulle_plan_t *plan, tulle_direction_t direction, tulle_op_t op, int index,
-                               tulle_field_t *field)
-{
-    tulle_status_t st = TULLE_OK;
-    int64_t scalar_bytes = (int64_t)tulle_datatype_size(field->datatype);
-    TLI_REQUIRE(scalar_bytes > 0, TULLE_ERR_ARG, "field %d: datatype %d is unknown", index, (int)field->datatype);
-    TLI_REQUIRE(field->width >= 1 && field->width < MAX_BYTES / scalar_bytes, TULLE_ERR_ARG,
-                "field %d: width is %lld, must be at least 1", index, (long long)field->width);
-    if (field->owned_stride == 0)
-        field->owned_stride = field->width;
-    if (field->ghost_stride == 0)
-        field->ghost_stride = field->width;
-    TLI_REQUIRE(field->owned_stride >= field->width && field->ghost_stride >= field->width, TULLE_ERR_ARG,
-                "field %d: strides %lld (owned) and %lld (ghost) must not be below the width %lld", index,
-                (long long)field->owned_stride, (long long)field->ghost_stride, (long long)field->width);
-    TLI_REQUIRE(direction == TULLE_GATHER || tli_has_reduction(field->datatype, op), TULLE_ERR_UNSUPPORTED,
-                "field %d: %s does not know the reduction %s", index, tulle_datatype_name(field->datatype),
-                tulle_op_name(op));
-    TLI_TRY(check_buffer(field->owned, plan->num_owned, field->owned_stride, scalar_bytes, index, "owned"));
-    TLI_TRY(check_buffer(field->ghost, tulle_plan_num_ghosts(plan), field->ghost_stride, scalar_bytes, index, "ghost"));
-    TLI_TRY(check_overlap(plan, field, scalar_bytes, index));
-done:
-    return st;
-}
 
 static tulle_status_t copy_fields(tulle_exchange_t *x, const tulle_field_t *fields, int num_fields)
 {
@@ -90,123 +25,6 @@ static tulle_status_t copy_fields(tulle_exchange_t *x, const tulle_field_t *fiel
     x->num_fields = num_fields;
     for (int f = 0; f < num_fields && !x->is_cached; f++)
         TLI_TRY(tli_field_check(x->plan, x->direction, x->op, f, &x->fields[f]));
-done:
-    return st;
-}
-
-/* Which of its properties ranks disagree about. */
-static tulle_status_t compare_fields(const tulle_exchange_t *x, MPI_Comm comm)
-{
-    tulle_status_t st = TULLE_OK;
-    TLI_TRY(tli_agree_equal(comm, x->num_fields, "the number of fields"));
-    TLI_TRY(tli_agree_equal(comm, (int)x->direction, "the direction (0 gather, 1 scatter)"));
-    TLI_TRY(tli_agree_equal(comm, (int)x->op, "the reduction (TULLE_OP_MAP)"));
-    TLI_TRY(tli_agree_equal(comm, (int)x->transport, "the transport (TULLE_TRANSPORT_MAP)"));
-    for (int f = 0; f < x->num_fields; f++) {
-        char what[64];
-        snprintf(what, sizeof what, "the width of field %d", f);
-        TLI_TRY(tli_agree_equal(comm, x->fields[f].width, what));
-        snprintf(what, sizeof what, "the datatype of field %d", f);
-        TLI_TRY(tli_agree_equal(comm, (int)x->fields[f].datatype, what));
-    }
-done:
-    return st;
-}
-
-static int64_t fingerprint(const tulle_exchange_t *x)
-{
-    int64_t kind[4] = {x->num_fields, (int)x->op, (int)x->direction, (int)x->transport};
-    XXH64_hash_t hash = XXH3_64bits(kind, sizeof kind);
-    for (int f = 0; f < x->num_fields; f++) {
-        int64_t field[2] = {x->fields[f].width, (int)x->fields[f].datatype};
-        hash = XXH3_64bits_withSeed(field, sizeof field, hash);
-    }
-    return (int64_t)(hash >> 1);
-}
-
-/* One reduction, unless ranks disagree and want to know about what. */
-tulle_status_t tli_exchange_agree(const tulle_exchange_t *x, MPI_Comm comm, tulle_status_t local, int64_t *num_tags)
-{
-    *num_tags = local == TULLE_OK && x->steps.num_tags > 0 ? x->steps.num_tags : 1;
-    tulle_status_t st = tli_agree_on_most(comm, local, local == TULLE_OK ? fingerprint(x) : 0,
-                                          "the exchange (fingerprints differ)", num_tags);
-    if (st == TULLE_ERR_MISMATCH && local == TULLE_OK)
-        st = compare_fields(x, comm);
-    return st;
-}
-
-/* --- memory ------------------------------------------------------------------------------------------------------ */
-
-int64_t tli_field_row_bytes(const tulle_field_t *field)
-{
-    return field->width * (int64_t)tulle_datatype_size(field->datatype);
-}
-
-static int64_t round_up(int64_t bytes)
-{
-    return (bytes + FIELD_ALIGNMENT - 1) / FIELD_ALIGNMENT * FIELD_ALIGNMENT;
-}
-
-/* Nothing follows the last field, so that a message of a single one is as long as its rows. */
-int64_t tli_area_bytes(const tulle_exchange_t *x, int64_t rows)
-{
-    int64_t bytes = 0;
-    for (int f = 0; f < x->num_fields; f++)
-        bytes = round_up(bytes) + rows * tli_field_row_bytes(&x->fields[f]);
-    return bytes;
-}
-
-void tli_area_place(tulle_exchange_t *x, int64_t area, unsigned char *base, int64_t rows)
-{
-    for (int f = 0; f < x->num_fields; f++) {
-        int64_t bytes = tli_field_row_bytes(&x->fields[f]);
-        x->areas[f * x->steps.num_areas + area] = (tli_rows_t){base, bytes};
-        base += round_up(rows * bytes);
-    }
-}
-
-void tli_areas_place_user(tulle_exchange_t *x)
-{
-    for (int f = 0; f < x->num_fields; f++) {
-        const tulle_field_t *field = &x->fields[f];
-        int64_t scalar_bytes = (int64_t)tulle_datatype_size(field->datatype);
-        tli_rows_t *areas = x->areas + f * x->steps.num_areas;
-        areas[TLI_AREA_OWNED] = (tli_rows_t){field->owned, field->owned_stride * scalar_bytes};
-        areas[TLI_AREA_GHOST] = (tli_rows_t){field->ghost, field->ghost_stride * scalar_bytes};
-    }
-}
-
-static int64_t total_bytes(const tulle_exchange_t *x, tli_area_kind_t kind)
-{
-    int64_t bytes = 0;
-    for (int64_t a = TLI_FIRST_STAGING; a < x->steps.num_areas; a++)
-        if (x->steps.areas[a].kind == kind)
-            bytes += round_up(tli_area_bytes(x, x->steps.areas[a].rows));
-    return bytes;
-}
-
-static void place_staging(tulle_exchange_t *x, tli_area_kind_t kind, unsigned char *base)
-{
-    for (int64_t a = TLI_FIRST_STAGING; a < x->steps.num_areas; a++) {
-        if (x->steps.areas[a].kind == kind) {
-            tli_area_place(x, a, base, x->steps.areas[a].rows);
-            base += round_up(tli_area_bytes(x, x->steps.areas[a].rows));
-        }
-    }
-}
-
-tulle_status_t tli_check_staging(const tulle_exchange_t *x)
-{
-    tulle_status_t st = TULLE_OK;
-    int64_t rows = 1, bytes = 0;
-    for (int64_t a = TLI_FIRST_STAGING; a < x->steps.num_areas; a++)
-        rows += x->steps.areas[a].rows + FIELD_ALIGNMENT;
-    for (int f = 0; f < x->num_fields; f++) {
-        TLI_REQUIRE(tli_field_row_bytes(&x->fields[f]) < MAX_BYTES / rows - bytes, TULLE_ERR_OVERFLOW,
-                    "%lld rows in transit of %lld bytes in field %d exceed 2^62 bytes", (long long)rows,
-                    (long long)tli_field_row_bytes(&x->fields[f]), f);
-        bytes += tli_field_row_bytes(&x->fields[f]);
-    }
 done:
     return st;
 }
@@ -292,15 +110,15 @@ static tulle_status_t reserve_staging(tulle_exchange_t *x, ends_t *ends)
 {
     tulle_status_t st = TULLE_OK;
     unsigned char *private_rows = NULL, *shared_rows = NULL;
-    int64_t shared_bytes = total_bytes(x, TLI_AREA_SHARED);
-    TLI_TRY(tli_arena_alloc_raw(&x->arena, total_bytes(x, TLI_AREA_PRIVATE), 1, &private_rows));
+    int64_t shared_bytes = tli_staging_bytes(x, TLI_AREA_SHARED);
+    TLI_TRY(tli_arena_alloc_raw(&x->arena, tli_staging_bytes(x, TLI_AREA_PRIVATE), 1, &private_rows));
     for (ends->wires.transport = 0; ends->wires.transport < tli_num_transports; ends->wires.transport++)
         TLI_TRY(tli_transports[ends->wires.transport]->reserve(x->channels[ends->wires.transport], &ends->wires,
                                                                (size_t)shared_bytes, &shared_rows));
     if (shared_rows == NULL)
         TLI_TRY(tli_arena_alloc_raw(&x->arena, shared_bytes, 1, &shared_rows));
-    place_staging(x, TLI_AREA_SHARED, shared_rows);
-    place_staging(x, TLI_AREA_PRIVATE, private_rows);
+    tli_staging_place(x, TLI_AREA_SHARED, shared_rows);
+    tli_staging_place(x, TLI_AREA_PRIVATE, private_rows);
 done:
     return st;
 }
@@ -337,12 +155,6 @@ static tulle_status_t bind_channels(tulle_exchange_t *x, ends_t *ends, int first
 }
 
 /* --- create ------------------------------------------------------------------------------------------------------ */
-
-int tli_can_use_ghosts_in_place(const tulle_exchange_t *x)
-{
-    return !x->is_cached && x->num_fields == 1 && x->fields[0].ghost_stride == x->fields[0].width &&
-           x->plan->ghost_order == TULLE_GHOST_ORDER_PLAN;
-}
 
 /* Messages of a gather whose sender owns their rows and lends them. */
 static tulle_status_t list_lent(const tulle_exchange_t *x, tli_arena_t *scratch, const unsigned char **is_lent_out)

@@ -9,6 +9,9 @@
 #include "src/device/pack.h"
 #include "src/transport/transport.h"
 
+/** [bytes] No sum of sizes goes beyond. */
+#define TLI_MOST_BYTES ((int64_t)1 << 62)
+
 typedef enum tli_phase {
     TLI_PHASE_IDLE,    /* may be started */
     TLI_PHASE_PENDING, /* started, but peers still read what the last round left in the staging areas */
@@ -75,6 +78,9 @@ int64_t tli_area_bytes(const tulle_exchange_t *x, int64_t rows);
 /** Lay out an area of so many rows from a base on. */
 void tli_area_place(tulle_exchange_t *x, int64_t area, unsigned char *base, int64_t rows);
 void tli_areas_place_user(tulle_exchange_t *x);
+/** [bytes] of all staging areas of a kind; and their places, one after the other from a base on. */
+int64_t tli_staging_bytes(const tulle_exchange_t *x, tli_area_kind_t kind);
+void tli_staging_place(tulle_exchange_t *x, tli_area_kind_t kind, unsigned char *base);
 /** Staging areas must fit the address space: rows of all messages times bytes of all fields. */
 tulle_status_t tli_check_staging(const tulle_exchange_t *x);
 /** Ghost rows can be sent and received directly when they are dense and a message holds nothing else. */
