@@ -34,6 +34,12 @@ typedef struct tli_stage {
     int64_t first_launch, num_launches;
 } tli_stage_t;
 
+/** Region of a message's slots and flags, at both of its ends. */
+static inline tli_region_t tli_region_of(const tli_end_t *end)
+{
+    return end->way == TLI_WAY_STORED ? TLI_REGION_DEVICE : TLI_REGION_PINNED;
+}
+
 /** When tasks run and messages arrive, and the flags that say so. Addresses are in this process. */
 typedef struct tli_wiring {
     int64_t num_stages;

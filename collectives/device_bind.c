@@ -32,7 +32,7 @@ static void place_slots(const tulle_exchange_t *x, int64_t bytes[TLI_NUM_REGIONS
         bytes[region] = whole_slots(bytes[region]);
     for (int64_t w = 0; w < x->steps.num_receives; w++) {
         const tli_end_t *end = &x->steps.receive_ends[w];
-        int region = end->way == TLI_WAY_STORED ? TLI_REGION_DEVICE : TLI_REGION_PINNED;
+        tli_region_t region = tli_region_of(end);
         if (x->steps.areas[end->area].kind != TLI_AREA_SHARED)
             continue;
         offset_of_area[end->area] = bytes[region];
@@ -44,8 +44,7 @@ static void place_own_areas(tulle_exchange_t *x, const int64_t *offset_of_area)
 {
     for (int64_t w = 0; w < x->steps.num_receives; w++) {
         const tli_end_t *end = &x->steps.receive_ends[w];
-        tli_region_t region = end->way == TLI_WAY_STORED ? TLI_REGION_DEVICE : TLI_REGION_PINNED;
-        unsigned char *base = tli_gpu_memory_address(&x->device->memory, x->plan->comm->rank, region);
+        unsigned char *base = tli_gpu_memory_address(&x->device->memory, x->plan->comm->rank, tli_region_of(end));
         if (x->steps.areas[end->area].kind == TLI_AREA_SHARED)
             tli_area_place(x, end->area, base + offset_of_area[end->area], end->num_rows);
     }
@@ -67,16 +66,6 @@ done:
 }
 
 /* --- bind -------------------------------------------------------------------------------------------------------- */
-
-static tulle_status_t take_tags(const tulle_exchange_t *x, int *first_out)
-{
-    tulle_status_t st = TULLE_OK;
-    int num_tags = x->steps.num_tags > 0 ? x->steps.num_tags : 1;
-    TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, &num_tags, 1, MPI_INT, MPI_MAX, x->plan->comm->mpi));
-    *first_out = tli_comm_take_tags(x->plan->comm, num_tags);
-done:
-    return st;
-}
 
 static tulle_status_t lay_out_steps(tulle_exchange_t *x, int in_place)
 {
@@ -132,11 +121,12 @@ static tulle_status_t bind_on_device(tulle_exchange_t *x)
     tli_device_exchange_t *d = x->device;
     MPI_Comm mpi = x->plan->comm->mpi;
     tli_arena_t scratch = TLI_ARENA_INIT;
-    int64_t *offset_of_area = NULL;
+    int64_t *offset_of_area = NULL, num_tags = 1;
     int first_tag = 0, in_place = can_store_in_place(x), is_staged = x->transport == TULLE_TRANSPORT_CUDA_STAGED;
     TLI_TRY(tli_gpu_peers_find(x->plan->comm, TULLE_OK, d->device, is_staged, &x->arena, &d->peers));
-    TLI_TRY(tli_agree(mpi, lay_out_steps(x, in_place)));
-    TLI_TRY(take_tags(x, &first_tag));
+    st = lay_out_steps(x, in_place);
+    TLI_TRY(tli_exchange_agree(x, mpi, st, &num_tags));
+    first_tag = tli_comm_take_tags(x->plan->comm, (int)num_tags);
     TLI_TRY(tli_wiring_find_stages(x, first_tag, &x->arena, &d->wiring));
     TLI_TRY(open_memory(x, in_place, &scratch, &offset_of_area));
     TLI_TRY(tli_wiring_connect(x, first_tag, offset_of_area, &d->wiring));
@@ -158,13 +148,12 @@ done:
 tulle_status_t tli_device_bind(tulle_exchange_t *x, tulle_comm_t *comm, tulle_status_t local)
 {
     tulle_status_t st = local;
-    int64_t num_tags = 1;
     int previous = -1;
     if (st == TULLE_OK)
         st = find_device(x);
     if (st == TULLE_OK)
         st = tli_device_enter(x->device->device, &previous);
-    st = tli_exchange_agree(x, comm->mpi, st, &num_tags);
+    st = tli_agree(comm->mpi, st);
     if (st == TULLE_OK)
         st = bind_on_device(x);
     if (previous >= 0)

@@ -102,11 +102,6 @@ done:
 
 /* --- flags and slots --------------------------------------------------------------------------------------------- */
 
-static tli_region_t region_of(const tli_end_t *end)
-{
-    return end->way == TLI_WAY_STORED ? TLI_REGION_DEVICE : TLI_REGION_PINNED;
-}
-
 /* Earlier wire of the same peer, and of the same stage where stages count, which has a flag already; -1: none. Wires of
  * a peer follow each other. */
 static int64_t sharing_wire(const tli_end_t *ends, int64_t w, const int64_t *stages)
@@ -123,7 +118,7 @@ static void number_flags(const tli_end_t *ends, int64_t n, const int64_t *stages
 {
     for (int64_t w = 0; w < n; w++) {
         int64_t shared = sharing_wire(ends, w, stages);
-        int64_t *end = &bytes[region_of(&ends[w])];
+        int64_t *end = &bytes[tli_region_of(&ends[w])];
         int64_t offset = shared >= 0 && offsets != NULL ? offsets[shared * offset_step] : *end;
         if (shared < 0)
             *end += TLI_FLAG_BYTES;
@@ -150,7 +145,7 @@ static void describe_slots(const tulle_exchange_t *x, const int64_t *offset_of_a
         const tli_end_t *end = &steps->receive_ends[w];
         int64_t *told = words + w * NUM_RECEIVER_WORDS;
         int is_in_place = end->area == TLI_AREA_GHOST;
-        told[SLOT_REGION] = is_in_place ? TLI_REGION_ROWS : (int64_t)region_of(end);
+        told[SLOT_REGION] = is_in_place ? TLI_REGION_ROWS : (int64_t)tli_region_of(end);
         told[SLOT_OFFSET] =
             is_in_place ? end->first_row * x->areas[TLI_AREA_GHOST].stride_bytes : offset_of_area[end->area];
         told[SLOT_ROWS] = steps->areas[end->area].rows;
@@ -159,7 +154,7 @@ static void describe_slots(const tulle_exchange_t *x, const int64_t *offset_of_a
 
 static uint32_t *flag_at(const tli_device_exchange_t *device, int rank, const tli_end_t *end, int64_t offset)
 {
-    return (uint32_t *)(tli_gpu_memory_address(&device->memory, rank, region_of(end)) + offset);
+    return (uint32_t *)(tli_gpu_memory_address(&device->memory, rank, tli_region_of(end)) + offset);
 }
 
 static void take_receivers_word(tulle_exchange_t *x, const int64_t *words, tli_wiring_t *wiring)

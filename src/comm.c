@@ -256,10 +256,15 @@ static int compare_ints(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+int tli_find_rank(const int *ranks, int num_ranks, int rank)
+{
+    const int *found = bsearch(&rank, ranks, (size_t)num_ranks, sizeof rank, compare_ints);
+    return found != NULL ? (int)(found - ranks) : -1;
+}
+
 int tli_comm_shared_rank(const tulle_comm_t *comm, int peer)
 {
-    const int *found = bsearch(&peer, comm->shared_ranks, (size_t)comm->num_shared, sizeof peer, compare_ints);
-    return found != NULL ? (int)(found - comm->shared_ranks) : -1;
+    return tli_find_rank(comm->shared_ranks, comm->num_shared, peer);
 }
 
 tulle_status_t tli_comm_tell(tulle_comm_t *comm, const int64_t *words, int num_words)

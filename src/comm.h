@@ -41,6 +41,9 @@ struct tulle_comm {
 /** One more user of the communicator; matched by tulle_comm_destroy() on the returned handle. */
 tulle_comm_t *tli_comm_retain(tulle_comm_t *comm);
 
+/** Position of a rank in an ascending list; -1 when it is not there. */
+int tli_find_rank(const int *ranks, int num_ranks, int rank);
+
 /** Rank of a peer in `shared`; -1 when it does not share memory with me. */
 int tli_comm_shared_rank(const tulle_comm_t *comm, int peer);
 

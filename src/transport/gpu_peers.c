@@ -60,15 +60,7 @@ done:
 
 int tli_gpu_peers_position(const tli_gpu_peers_t *peers, int rank)
 {
-    int low = 0, high = peers->num_ranks;
-    while (low < high) {
-        int middle = low + (high - low) / 2;
-        if (peers->ranks[middle] < rank)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < peers->num_ranks && peers->ranks[low] == rank ? low : -1;
+    return tli_find_rank(peers->ranks, peers->num_ranks, rank);
 }
 
 tli_reach_t tli_gpu_peers_reach(const tli_gpu_peers_t *peers, int rank)
