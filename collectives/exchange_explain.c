@@ -51,15 +51,13 @@ tulle_status_t tulle_exchange_get_stats(const tulle_exchange_t *x, tulle_exchang
     tulle_exchange_stats_t found = {.struct_size = sizeof found};
     TLI_REQUIRE(x != NULL, TULLE_ERR_ARG, "the exchange is NULL: was it created, or already destroyed?");
     MPI_Comm mpi = x->plan->comm->mpi;
-    if (stats == NULL || stats->struct_size != sizeof *stats)
-        st = tli_fail(TULLE_ERR_ARG, 0, TLI_WHERE, "stats is NULL or stats->struct_size is not set to %zu",
-                      sizeof *stats);
+    st = tli_options_check_results(stats, sizeof found, offsetof(tulle_exchange_stats_t, transports));
     TLI_TRY(tli_agree(mpi, st));
     count(x, &found);
     TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, found.transports, 3 * TULLE_NUM_TRANSPORTS, MPI_INT64_T, MPI_SUM, mpi));
     TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, &found.in_place, 1, MPI_INT32_T, MPI_SUM, mpi));
     TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, &found.num_stages, 1, MPI_INT32_T, MPI_MAX, mpi));
-    *stats = found;
+    tli_options_give(&found, sizeof found, stats);
 done:
     return st;
 }

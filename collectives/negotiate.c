@@ -10,14 +10,18 @@
 #include "src/sort.h"
 #include "src/sparse_exchange.h"
 
+/* Of an expectation: see pack_expectations(). */
+#define HEAD_WORDS 3
+
 typedef struct negotiation {
     tulle_comm_t *comm;
     const tulle_pattern_t *pattern;
     tulle_plan_t *plan;
-    tli_arena_t arena;    /* scratch */
-    tli_row_set_t needed; /* distinct remote rows that this rank needs */
-    int64_t *by_row;      /* [slots * 3] owner, row, slot: ascending, to find a slot */
-    int64_t next_found;   /* place in by_row after that of the last slot found */
+    tli_arena_t arena;       /* scratch */
+    tli_row_set_t needed;    /* distinct remote rows that this rank needs */
+    int64_t *by_row;         /* [slots * 3] owner, row, slot: ascending, to find a slot */
+    int64_t next_found;      /* place in by_row after that of the last slot found */
+    int64_t *place_of_owned; /* [num_owned] among the published rows, where the row is one */
 } negotiation_t;
 
 static int first_rank_of_node(const tulle_topology_t *topology, int node)
@@ -225,8 +229,7 @@ static tulle_status_t index_slots(negotiation_t *n)
         n->by_row[3 * slot + 1] = n->plan->slot_row[slot];
         n->by_row[3 * slot + 2] = slot;
     }
-    tli_sort(n->by_row, scratch, num_slots, 3, 1);
-    tli_sort(n->by_row, scratch, num_slots, 3, 0);
+    tli_sort_by(n->by_row, scratch, num_slots, 3, 2);
 done:
     return st;
 }
@@ -269,7 +272,17 @@ done:
     return st;
 }
 
-/* To every sender, for each of its messages: my index of it, number of rows, rows. */
+/* Whether all rows of a message are the sender's own: then their places there say it all. */
+static int is_from_owner(const tulle_plan_t *plan, int64_t message)
+{
+    int is_own = 1;
+    for (int64_t slot = plan->in_ptr[message]; is_own && slot < plan->in_ptr[message + 1]; slot++)
+        is_own = plan->slot_owner[slot] == plan->in_peer[message];
+    return is_own;
+}
+
+/* To every sender, for each of its messages: my index of it, number of rows, whether they are the sender's own; then
+ * the rows, without their owner if so. */
 static tulle_status_t pack_expectations(negotiation_t *n, tli_packets_t *packets)
 {
     tulle_status_t st = TULLE_OK;
@@ -278,15 +291,18 @@ static tulle_status_t pack_expectations(negotiation_t *n, tli_packets_t *packets
     int64_t at = 0;
     TLI_TRY(tli_arena_alloc(&n->arena, plan->num_in, sizeof *out.peer, &out.peer));
     TLI_TRY(tli_arena_alloc(&n->arena, plan->num_in + 1, sizeof *out.ptr, &out.ptr));
-    TLI_TRY(
-        tli_arena_alloc_raw(&n->arena, 2 * (plan->num_in + tli_plan_num_slots(plan)), sizeof *out.words, &out.words));
+    TLI_TRY(tli_arena_alloc_raw(&n->arena, HEAD_WORDS * plan->num_in + 2 * tli_plan_num_slots(plan), sizeof *out.words,
+                                &out.words));
     for (int64_t m = 0; m < plan->num_in; m++) {
         if (m == 0 || plan->in_peer[m] != plan->in_peer[m - 1])
             out.peer[out.num_peers++] = (int)plan->in_peer[m];
         out.words[at++] = m;
         out.words[at++] = plan->in_ptr[m + 1] - plan->in_ptr[m];
+        int is_own = is_from_owner(plan, m);
+        out.words[at++] = is_own;
         for (int64_t slot = plan->in_ptr[m]; slot < plan->in_ptr[m + 1]; slot++) {
-            out.words[at++] = plan->slot_owner[slot];
+            if (!is_own)
+                out.words[at++] = plan->slot_owner[slot];
             out.words[at++] = plan->slot_row[slot];
         }
         out.ptr[out.num_peers] = at;
@@ -313,12 +329,17 @@ done:
     return st;
 }
 
+static int64_t words_of_expectation(const int64_t *head)
+{
+    return HEAD_WORDS + (head[2] ? 1 : 2) * head[1];
+}
+
 static tulle_status_t send_as_expected(negotiation_t *n, const tli_packets_t *expected)
 {
     tulle_status_t st = TULLE_OK;
     tulle_plan_t *plan = n->plan;
     int64_t num_words = expected->ptr[expected->num_peers], num_rows = 0, message = 0, at = 0;
-    for (int64_t w = 0; w < num_words; w += 2 + 2 * expected->words[w + 1], plan->num_out++)
+    for (int64_t w = 0; w < num_words; w += words_of_expectation(expected->words + w), plan->num_out++)
         num_rows += expected->words[w + 1];
     TLI_TRY(tli_arena_alloc(&plan->arena, plan->num_out, sizeof(int64_t), &plan->out_peer));
     TLI_TRY(tli_arena_alloc(&plan->arena, plan->num_out + 1, sizeof(int64_t), &plan->out_ptr));
@@ -326,14 +347,15 @@ static tulle_status_t send_as_expected(negotiation_t *n, const tli_packets_t *ex
     TLI_TRY(tli_arena_alloc_raw(&plan->arena, num_rows, sizeof(int64_t), &plan->out_source));
     for (int p = 0; p < expected->num_peers; p++) {
         for (int64_t w = expected->ptr[p]; w < expected->ptr[p + 1]; message++) {
-            int64_t count = expected->words[w + 1];
+            const int64_t *head = expected->words + w, *row = head + HEAD_WORDS;
+            int is_own = head[2] != 0;
             plan->out_peer[message] = expected->peer[p];
-            plan->out_peer_index[message] = expected->words[w];
-            for (int64_t i = 0; i < count; i++, at++)
-                TLI_TRY(find_source(n, expected->peer[p], expected->words[w + 2 + 2 * i],
-                                    expected->words[w + 3 + 2 * i], &plan->out_source[at]));
+            plan->out_peer_index[message] = head[0];
+            for (int64_t i = 0; i < head[1]; i++, at++, row += is_own ? 1 : 2)
+                TLI_TRY(find_source(n, expected->peer[p], is_own ? n->comm->rank : row[0], row[!is_own],
+                                    &plan->out_source[at]));
             plan->out_ptr[message + 1] = at;
-            w += 2 + 2 * count;
+            w += words_of_expectation(head);
         }
     }
 done:
@@ -351,19 +373,20 @@ static tulle_status_t list_published(negotiation_t *n)
 {
     tulle_status_t st = TULLE_OK;
     tulle_plan_t *plan = n->plan;
-    int64_t *rows = NULL, *scratch = NULL, num_rows = 0;
-    TLI_TRY(tli_arena_alloc_raw(&n->arena, plan->out_ptr[plan->num_out], sizeof *rows, &rows));
-    TLI_TRY(tli_arena_alloc_raw(&n->arena, plan->out_ptr[plan->num_out], sizeof *rows, &scratch));
+    TLI_TRY(tli_arena_alloc(&n->arena, plan->num_owned, sizeof(int64_t), &n->place_of_owned));
     for (int64_t m = 0; m < plan->num_out; m++)
         for (int64_t i = plan->out_ptr[m]; is_on_my_node(n->comm, plan->out_peer[m]) && i < plan->out_ptr[m + 1]; i++)
             if (TLI_IS_OWNED(plan->out_source[i]))
-                rows[num_rows++] = plan->out_source[i];
-    tli_sort(rows, scratch, num_rows, 1, 0);
-    for (int64_t i = 0; i < num_rows; i++)
-        if (i == 0 || rows[i] != rows[plan->num_published - 1])
-            rows[plan->num_published++] = rows[i];
-    TLI_TRY(tli_arena_alloc_raw(&plan->arena, plan->num_published, sizeof *rows, &plan->published));
-    memcpy(plan->published, rows, (size_t)plan->num_published * sizeof *rows);
+                n->place_of_owned[plan->out_source[i]] = 1;
+    for (int64_t row = 0; row < plan->num_owned; row++)
+        plan->num_published += n->place_of_owned[row];
+    TLI_TRY(tli_arena_alloc_raw(&plan->arena, plan->num_published, sizeof(int64_t), &plan->published));
+    for (int64_t row = 0, place = 0; row < plan->num_owned; row++) {
+        if (n->place_of_owned[row]) {
+            plan->published[place] = row;
+            n->place_of_owned[row] = place++;
+        }
+    }
 done:
     return st;
 }
@@ -377,11 +400,10 @@ static int64_t area_of_message(const tulle_plan_t *plan, int64_t message)
     return tli_lower_bound(plan->in_ptr, plan->num_in + 1, TLI_SLOT_OF(source) + 1) - 1;
 }
 
-static int64_t place_in_area(const tulle_plan_t *plan, int64_t area, int64_t source)
+static int64_t place_in_area(const negotiation_t *n, int64_t area, int64_t source)
 {
     TLI_ASSERT(TLI_IS_OWNED(source) == (area == TLI_READ_PUBLISHED));
-    return area == TLI_READ_PUBLISHED ? tli_lower_bound(plan->published, plan->num_published, source)
-                                      : TLI_SLOT_OF(source) - plan->in_ptr[area];
+    return area == TLI_READ_PUBLISHED ? n->place_of_owned[source] : TLI_SLOT_OF(source) - n->plan->in_ptr[area];
 }
 
 /* Back to the receiver, for each message: its index, mine, the area, number of places, places. */
@@ -405,7 +427,7 @@ static tulle_status_t pack_places(negotiation_t *n, tli_packets_t *packets)
         out.words[at++] = area;
         out.words[at++] = is_read ? plan->out_ptr[m + 1] - plan->out_ptr[m] : 0;
         for (int64_t i = plan->out_ptr[m]; is_read && i < plan->out_ptr[m + 1]; i++)
-            out.words[at++] = place_in_area(plan, area, plan->out_source[i]);
+            out.words[at++] = place_in_area(n, area, plan->out_source[i]);
         out.ptr[out.num_peers] = at;
     }
     *packets = out;

@@ -354,8 +354,7 @@ static tulle_status_t group_depth(grouping_t *g, hops_t *hops, int depth, tli_ar
             record[3] = hop;
         }
     }
-    for (int key = 2; key >= 0; key--)
-        tli_sort(records, scratch, n, 4, key);
+    tli_sort_by(records, scratch, n, 4, 2 + 1);
     for (int64_t i = 0; i < n; i++) {
         const int64_t *record = records + 4 * i;
         if (i == 0 || memcmp(record, record - 4, 3 * sizeof *record) != 0) {
@@ -392,8 +391,7 @@ static tulle_status_t list_messages(grouping_t *g, tli_arena_t *arena, tli_route
     tulle_status_t st = TULLE_OK;
     int64_t *scratch = NULL;
     TLI_TRY(tli_arena_alloc_raw(arena, g->num, 3 * sizeof *scratch, &scratch));
-    for (int key = 2; key >= 0; key--)
-        tli_sort(g->records, scratch, g->num, 3, key);
+    tli_sort_by(g->records, scratch, g->num, 3, 2 + 1);
     messages->num = g->num;
     TLI_TRY(tli_arena_alloc_raw(arena, g->num, sizeof(int64_t), &messages->receiver));
     TLI_TRY(tli_arena_alloc_raw(arena, g->num, sizeof(int64_t), &messages->sender));

@@ -10,8 +10,7 @@ static tulle_status_t sort_needs(const tli_needs_t *needs, tli_arena_t *arena)
     tulle_status_t st = TULLE_OK;
     int64_t *scratch = NULL;
     TLI_TRY(tli_arena_alloc_raw(arena, needs->num, 3 * sizeof *scratch, &scratch));
-    for (int key = 2; key >= 0; key--)
-        tli_sort(needs->words, scratch, needs->num, 3, key);
+    tli_sort_by(needs->words, scratch, needs->num, 3, 3);
 done:
     return st;
 }

@@ -9,6 +9,7 @@
 #include "collectives/plan.h"
 #include "collectives/routes.h"
 #include "src/agree.h"
+#include "src/options.h"
 #include "src/sparse_exchange.h"
 #include "topology/cost.h"
 
@@ -277,7 +278,9 @@ static tulle_status_t reduce_counts(const counting_t *c, tulle_plan_stats_t *sta
                          routed,
                          aggregated,
                          striped};
+    int64_t memory_bytes = (int64_t)sizeof *plan + tli_arena_bytes(&plan->arena);
     TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, counts, 7, MPI_INT64_T, MPI_SUM, plan->comm->mpi));
+    TLI_MPI(MPI_Allreduce(&memory_bytes, &stats->memory_bytes, 1, MPI_INT64_T, MPI_MAX, plan->comm->mpi));
     stats->strategy = plan->strategy;
     stats->row_bytes = plan->row_bytes;
     stats->num_owned = counts[0];
@@ -337,11 +340,10 @@ tulle_status_t tulle_plan_get_stats(const tulle_plan_t *plan, tulle_plan_stats_t
     tulle_plan_stats_t stats = {.struct_size = sizeof stats};
     TLI_REQUIRE(plan != NULL, TULLE_ERR_ARG, "the plan is NULL: was it created, or already destroyed?");
     c.topology = plan->comm->topology;
-    if (stats_out == NULL || stats_out->struct_size != sizeof stats)
-        st = tli_fail(TULLE_ERR_ARG, 0, TLI_WHERE, "stats is NULL or its struct_size is not set to %zu", sizeof stats);
+    st = tli_options_check_results(stats_out, sizeof stats, offsetof(tulle_plan_stats_t, striped_pairs));
     TLI_TRY(tli_agree(plan->comm->mpi, st));
     TLI_TRY(count_all(&c, &stats));
-    *stats_out = stats;
+    tli_options_give(&stats, sizeof stats, stats_out);
 done:
     tli_arena_release(&c.arena);
     return st;

@@ -21,7 +21,7 @@
  */
 typedef struct perf_input {
     char name[64];     /**< file name without folder, .mtx and compression suffix; "grid-64x64-5", "random-1000x16",
-                        "tomography-256x180" */
+                        "tomography-256x180", "neighbors-3" */
     int64_t rows;      /**< [rows] of the whole matrix */
     int64_t cols;      /**< [columns] of the whole matrix */
     int64_t nnz;       /**< [entries] of the whole matrix, expanded and merged */
@@ -114,6 +114,18 @@ tulle_status_t perf_input_make_random(MPI_Comm comm, int64_t rows, int64_t nnz_p
  * @cost O(entries of the rank * log(side + num_angles)) time; beside the entries, memory for the angles
  */
 tulle_status_t perf_input_make_tomography(MPI_Comm comm, int64_t side, int64_t num_angles, perf_input_t *input_out);
+
+/**
+ * One row and one column per rank, an entry for each of the next ranks, in a ring: what is measured on it is the cost
+ * of ranks and messages, not of rows.
+ * @collective all ranks of @p comm, with equal arguments; blocks
+ * @param[in]  comm          borrowed
+ * @param[in]  num_neighbors [entries] of each row, >= 0; capped at the number of other ranks
+ * @param[out] input_out     caller storage; released or never used; perf_input_release() frees it; untouched on failure
+ * @retval TULLE_ERR_ARG a negative number; TULLE_ERR_NOMEM; TULLE_ERR_TRANSPORT; all ranks fail when one does
+ * @threads one thread per comm at a time   @cost O(num_neighbors)
+ */
+tulle_status_t perf_input_make_neighbors(MPI_Comm comm, int64_t num_neighbors, perf_input_t *input_out);
 
 /**
  * What every maker begins with: sizes, this rank's blocks, a zeroed row_ptr. Not collective beyond asking for rank and

@@ -262,3 +262,35 @@ tulle_status_t perf_input_make_random(MPI_Comm comm, int64_t rows, int64_t nnz_p
 done:
     return perf_input_finish(comm, st, &input, input_out);
 }
+
+/* Row r names the ranks after r, ascending: those that wrapped around come first. */
+static tulle_status_t fill_ring(MPI_Comm comm, int64_t num_neighbors, perf_input_t *input)
+{
+    tulle_status_t st = TULLE_OK;
+    int size = 0;
+    MPI_Comm_size(comm, &size);
+    TLI_TRY(perf_input_init(comm, size, size, input));
+    TLI_TRY(tli_arena_alloc_raw(&input->arena, num_neighbors, sizeof(int64_t), &input->col_idx));
+    int64_t count = 0, last = input->first_row + num_neighbors;
+    for (int64_t column = 0; column <= last - size; column++)
+        input->col_idx[count++] = column;
+    for (int64_t column = input->first_row + 1; column <= last && column < size; column++)
+        input->col_idx[count++] = column;
+    input->row_ptr[1] = count;
+done:
+    return st;
+}
+
+tulle_status_t perf_input_make_neighbors(MPI_Comm comm, int64_t num_neighbors, perf_input_t *input_out)
+{
+    tulle_status_t st = TULLE_OK;
+    perf_input_t input = {0};
+    int size = 0;
+    MPI_Comm_size(comm, &size);
+    TLI_REQUIRE(num_neighbors >= 0, TULLE_ERR_ARG, "%lld neighbors", (long long)num_neighbors);
+    num_neighbors = num_neighbors < size ? num_neighbors : size - 1;
+    TLI_TRY(fill_ring(comm, num_neighbors, &input));
+    snprintf(input.name, sizeof input.name, "neighbors-%lld", (long long)num_neighbors);
+done:
+    return perf_input_finish(comm, st, &input, input_out);
+}

@@ -22,6 +22,7 @@ enum option_key {
     KEY_PERIODIC,
     KEY_RANDOM,
     KEY_TOMOGRAPHY,
+    KEY_NEIGHBORS,
     KEY_OP,
     KEY_REDUCE,
     KEY_WIDTH,
@@ -41,6 +42,7 @@ enum option_key {
     KEY_PEERS,
     KEY_ITERATIONS,
     KEY_WARMUP,
+    KEY_SETUP,
     KEY_NAIVE_LIMIT_MB,
     KEY_EXPLAIN,
     KEY_JSON,
@@ -57,6 +59,8 @@ static const struct argp_option option_table[] = {
     {"random", KEY_RANDOM, "ROWS,NNZ,SEED", 0, "square random matrix with NNZ entries per row", 1},
     {"tomography", KEY_TOMOGRAPHY, "N,ANGLES", 0,
      "parallel-beam scan of NxN pixels: scatter reduces partial sinograms, gather hands them out", 1},
+    {"neighbors", KEY_NEIGHBORS, "N", 0,
+     "one row per rank, needed by the N ranks before it (at most all others); 0 needs nothing: what ranks cost", 1},
     {NULL, 0, NULL, 0, "Exchange:", 2},
     {"op", KEY_OP, "WHICH", 0, "gather, scatter or both (default both)", 2},
     {"reduce", KEY_REDUCE, "OP", 0, "of scatter: sum, min, max, prod or replace (default sum)", 2},
@@ -88,6 +92,8 @@ static const struct argp_option option_table[] = {
     {"methods", KEY_METHODS, "LIST", 0, "the same, with tulle one of the names: none measures nothing", 4},
     {"iterations", KEY_ITERATIONS, "N", 0, "timed exchanges per method (default 20)", 4},
     {"warmup", KEY_WARMUP, "N", 0, "exchanges before (default 3)", 4},
+    {"setup", KEY_SETUP, "N", 0,
+     "make pattern, plans and exchange N times, in turns with what peers set up, and print the times", 4},
     {"naive-limit-mb", KEY_NAIVE_LIMIT_MB, "N", 0, "skip naive when it needs more MiB per rank (default 1024)", 4},
     {NULL, 0, NULL, 0, "Output:", 5},
     {"explain", KEY_EXPLAIN, NULL, 0, "print what the plan does and why", 5},
@@ -145,7 +151,7 @@ static tulle_status_t parse_source(perf_source_t source, perf_options_t *options
 {
     tulle_status_t st = TULLE_OK;
     TLI_REQUIRE(options->source == PERF_SOURCE_NONE, TULLE_ERR_ARG,
-                "more than one input is given; keep one of --matrix, --grid, --random and --tomography");
+                "more than one input is given; keep one of --matrix, --grid, --random, --tomography and --neighbors");
     options->source = source;
 done:
     return st;
@@ -303,6 +309,8 @@ static tulle_status_t parse_value(int key, const char *text, perf_options_t *opt
         return parse_int("iterations", text, 1, 1000000, &options->iterations);
     case KEY_WARMUP:
         return parse_int("warmup", text, 0, 1000000, &options->warmup);
+    case KEY_SETUP:
+        return parse_int("setup", text, 1, 100000, &options->setup_repeats);
     case KEY_TIMEOUT_MS:
         return parse_int("timeout-ms", text, 1, INT64_MAX / 1000000, &options->timeout_ms);
     case KEY_NAIVE_LIMIT_MB:
@@ -335,6 +343,9 @@ static tulle_status_t parse_option(int key, char *text, perf_options_t *options)
         return parse_random(text, options);
     case KEY_TOMOGRAPHY:
         return parse_tomography(text, options);
+    case KEY_NEIGHBORS:
+        TLI_TRY(parse_source(PERF_SOURCE_NEIGHBORS, options));
+        return parse_int("neighbors", text, 0, INT32_MAX, &options->num_neighbors);
     case KEY_OP:
         return parse_direction(text, options);
     case KEY_TOPOLOGY:
@@ -435,8 +446,8 @@ static tulle_status_t check_options(perf_options_t *options)
 {
     tulle_status_t st = TULLE_OK;
     TLI_REQUIRE(options->source != PERF_SOURCE_NONE || options->is_probing, TULLE_ERR_ARG,
-                "no input is given; name one with --matrix FILE, --grid NXxNYxNZ, --random ROWS,NNZ,SEED or "
-                "--tomography N,ANGLES");
+                "no input is given; name one with --matrix FILE, --grid NXxNYxNZ, --random ROWS,NNZ,SEED, "
+                "--tomography N,ANGLES or --neighbors N");
     TLI_TRY(check_grid(options));
     TLI_REQUIRE(!options->do_scatter || perf_reduce_knows(options->datatype, options->reduce), TULLE_ERR_ARG,
                 "scatter cannot reduce %s with %s; give --op gather, or --reduce %s",

@@ -19,7 +19,8 @@ typedef enum perf_source {
     PERF_SOURCE_MATRIX = 1,
     PERF_SOURCE_GRID = 2,
     PERF_SOURCE_RANDOM = 3,
-    PERF_SOURCE_TOMOGRAPHY = 4
+    PERF_SOURCE_TOMOGRAPHY = 4,
+    PERF_SOURCE_NEIGHBORS = 5
 } perf_source_t;
 
 /** What the command line asks for. Strings are borrowed from argv; NULL = not given. */
@@ -36,6 +37,7 @@ typedef struct perf_options {
     int64_t random_nnz_per_row;
     uint64_t random_seed;
     perf_scan_t scan;
+    int64_t num_neighbors;
     int do_gather;  /* [bool] */
     int do_scatter; /* [bool] */
     tulle_op_t reduce;
@@ -50,6 +52,7 @@ typedef struct perf_options {
     unsigned methods; /* or of perf_method_bit_t */
     int64_t iterations;
     int64_t warmup;
+    int64_t setup_repeats;  /* 0 = setup is not measured */
     int64_t naive_limit_mb; /* [MiB] per rank */
     int64_t timeout_ms;     /* [ms] 0 = the library's default */
     int disable_shared_memory;

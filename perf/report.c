@@ -166,9 +166,31 @@ static void print_break_even(const perf_report_t *report, FILE *out)
         fprintf(out, "# The plan does not pay for itself here: no faster than alltoallv, or not both were measured\n");
 }
 
+static void print_setups(const perf_report_t *report, FILE *out)
+{
+    if (report->num_setups > 0) {
+        fprintf(
+            out,
+            "#\n# What is made before exchanges: times of the slowest rank. Ratio of medians, by that of the direct "
+            "plan.\n");
+        fprintf(out, "# %23s %11s %11s %11s %7s %14s\n", "made", "min(us)", "median(us)", "p99(us)", "ratio",
+                "between");
+    }
+    for (int i = 0; i < report->num_setups; i++) {
+        const perf_setup_result_t *setup = &report->setups[i];
+        fprintf(out, "  %23s %11.1f %11.1f %11.1f", setup->name, 1e6 * setup->seconds.min, 1e6 * setup->seconds.median,
+                1e6 * setup->seconds.p99);
+        if (setup->ratio.ratio > 0)
+            fprintf(out, " %7.2f %6.2f - %.2f\n", setup->ratio.ratio, setup->ratio.low, setup->ratio.high);
+        else
+            fprintf(out, " %7s\n", "-");
+    }
+}
+
 void perf_report_print_results(const perf_report_t *report, FILE *out)
 {
     int64_t wrong = perf_report_count_wrong(report);
+    print_setups(report, out);
     if (report->num_results > 0) {
         fprintf(
             out,

@@ -11,6 +11,7 @@
 #include "perf/input.h"
 #include "perf/measure.h"
 #include "perf/options.h"
+#include "perf/setup.h"
 #include "perf/volume.h"
 
 /** All figures of one run. Pointers are borrowed. */
@@ -27,6 +28,8 @@ typedef struct perf_report {
     tulle_plan_stats_t stats;
     perf_volume_t volume;
     char volume_fault[256]; /* where the library's volumes differ from the tool's; empty = nowhere */
+    int num_setups;
+    perf_setup_result_t setups[PERF_SETUP_MOST];
     int num_results;
     perf_result_t results[2 * PERF_NUM_METHODS];
 } perf_report_t;

@@ -55,11 +55,12 @@ static json_t *pack_plan(const perf_report_t *report)
                   "aggregated", (int)stats->aggregated_pairs, "striped", (int)stats->striped_pairs);
     json_t *predicted = json_pack("{s:f, s:f, s:f}", "naive", stats->predicted_naive_ns / 1e3, "direct",
                                   stats->predicted_direct_ns / 1e3, "plan", stats->predicted_plan_ns / 1e3);
-    return json_pack("{s:s, s:f, s:I, s:f, s:b, s:I, s:o, s:o, s:f}", "strategy", tulle_strategy_name(stats->strategy),
-                     "setup_us", report->setup_us, "break_even_exchanges", (json_int_t)perf_report_break_even(report),
-                     "pattern_us", report->pattern_us, "loaded", report->options->load_plan != NULL, "staging_rows",
-                     (json_int_t)stats->staging_rows, "node_pairs", pairs, "predicted_us", predicted,
-                     "predicted_break_even_exchanges", stats->break_even_exchanges);
+    return json_pack("{s:s, s:f, s:I, s:f, s:b, s:I, s:o, s:o, s:f, s:I}", "strategy",
+                     tulle_strategy_name(stats->strategy), "setup_us", report->setup_us, "break_even_exchanges",
+                     (json_int_t)perf_report_break_even(report), "pattern_us", report->pattern_us, "loaded",
+                     report->options->load_plan != NULL, "staging_rows", (json_int_t)stats->staging_rows, "node_pairs",
+                     pairs, "predicted_us", predicted, "predicted_break_even_exchanges", stats->break_even_exchanges,
+                     "memory_bytes", (json_int_t)stats->memory_bytes);
 }
 
 static void add_real(json_t *object, const char *name, double value)
@@ -107,18 +108,34 @@ static json_t *pack_results(const perf_report_t *report)
     return results;
 }
 
+static json_t *pack_setups(const perf_report_t *report)
+{
+    json_t *setups = json_array();
+    for (int i = 0; i < report->num_setups; i++) {
+        const perf_setup_result_t *setup = &report->setups[i];
+        json_t *one = json_pack("{s:s, s:f, s:f, s:f}", "made", setup->name, "min_us", 1e6 * setup->seconds.min,
+                                "median_us", 1e6 * setup->seconds.median, "p99_us", 1e6 * setup->seconds.p99);
+        add_real(one, "ratio", setup->ratio.ratio);
+        add_real(one, "ratio_low", setup->ratio.low);
+        add_real(one, "ratio_high", setup->ratio.high);
+        json_array_append_new(setups, one);
+    }
+    return setups;
+}
+
 static json_t *pack_report(const perf_report_t *report)
 {
     const perf_options_t *options = report->options;
     const perf_input_t *input = report->input;
     json_t *source = json_pack("{s:s, s:I, s:I, s:I}", "name", input->name, "rows", (json_int_t)input->rows, "cols",
                                (json_int_t)input->cols, "nnz", (json_int_t)input->nnz);
-    return json_pack("{s:i, s:s, s:b, s:o, s:I, s:s, s:I, s:s, s:s, s:I, s:o, s:o, s:o}", "ranks", report->num_ranks,
-                     "topology", report->topology, "emulated", report->is_emulated, "input", source, "width",
-                     (json_int_t)options->width, "dtype", tulle_datatype_name(options->datatype), "row_bytes",
+    return json_pack("{s:i, s:s, s:b, s:o, s:I, s:s, s:I, s:s, s:s, s:I, s:o, s:o, s:o, s:o}", "ranks",
+                     report->num_ranks, "topology", report->topology, "emulated", report->is_emulated, "input", source,
+                     "width", (json_int_t)options->width, "dtype", tulle_datatype_name(options->datatype), "row_bytes",
                      (json_int_t)report->row_bytes, "memory", perf_memory_name(options->memory), "transport",
                      tulle_transport_name(options->transport), "needed_rows", (json_int_t)report->num_needed, "volume",
-                     pack_volume(report), "plan", pack_plan(report), "results", pack_results(report));
+                     pack_volume(report), "plan", pack_plan(report), "setups", pack_setups(report), "results",
+                     pack_results(report));
 }
 
 tulle_status_t perf_report_write_json(const perf_report_t *report, const char *path)

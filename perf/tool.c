@@ -102,6 +102,8 @@ static tulle_status_t read_input(tool_t *tool)
                                     &tool->input);
     if (options->source == PERF_SOURCE_TOMOGRAPHY)
         return perf_input_make_tomography(tool->comm, options->scan.side, options->scan.num_angles, &tool->input);
+    if (options->source == PERF_SOURCE_NEIGHBORS)
+        return perf_input_make_neighbors(tool->comm, options->num_neighbors, &tool->input);
     return perf_input_make_random(tool->comm, options->random_rows, options->random_nnz_per_row, options->random_seed,
                                   &tool->input);
 }
@@ -218,13 +220,33 @@ done:
     return st;
 }
 
+static perf_case_options_t case_of(const perf_options_t *options, tulle_direction_t direction)
+{
+    return (perf_case_options_t){
+        direction,       options->datatype,  options->reduce,       options->width, options->naive_limit_mb << 20,
+        options->memory, options->transport, options->is_explaining};
+}
+
+static tulle_status_t measure_setup(tool_t *tool)
+{
+    tulle_status_t st = TULLE_OK;
+    const perf_options_t *options = tool->options;
+    perf_case_options_t case_options = case_of(options, options->do_gather ? TULLE_GATHER : TULLE_SCATTER);
+    perf_case_t one = {0};
+    TLI_TRY(perf_case_create(&tool->halo, tool->plan, &case_options, &one));
+    perf_setup_options_t setup = {&tool->input,           &one,       tool->tulle, options->methods,
+                                  options->setup_repeats, tool->watch};
+    TLI_TRY(perf_setup_measure(&setup, tool->report.setups, &tool->report.num_setups));
+done:
+    perf_case_release(&one);
+    return st;
+}
+
 static tulle_status_t measure(tool_t *tool, tulle_direction_t direction)
 {
     tulle_status_t st = TULLE_OK;
     const perf_options_t *options = tool->options;
-    perf_case_options_t case_options = {
-        direction,       options->datatype,  options->reduce,       options->width, options->naive_limit_mb << 20,
-        options->memory, options->transport, options->is_explaining};
+    perf_case_options_t case_options = case_of(options, direction);
     perf_measure_options_t measure_options = {options->methods, options->warmup, options->iterations, PERF_SLOW_SECONDS,
                                               tool->watch};
     perf_case_t one = {0};
@@ -263,6 +285,8 @@ static tulle_status_t run_steps(tool_t *tool)
     TLI_TRY(count_volumes(tool));
     TLI_TRY(show_plan(tool));
     TLI_TRY(perf_methods_open(options->methods, tool->comm));
+    if (options->setup_repeats > 0)
+        TLI_TRY(measure_setup(tool));
     if (options->do_gather && options->methods != 0)
         TLI_TRY(measure(tool, TULLE_GATHER));
     if (options->do_scatter && options->methods != 0)

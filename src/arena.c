@@ -136,6 +136,14 @@ void tli_arena_seal(tli_arena_t *arena)
     arena->is_sealed = 1;
 }
 
+int64_t tli_arena_bytes(const tli_arena_t *arena)
+{
+    int64_t bytes = 0;
+    for (const tli_arena_block_t *block = arena->blocks; block != NULL; block = block->next)
+        bytes += (int64_t)block->used;
+    return bytes;
+}
+
 void tli_arena_release(tli_arena_t *arena)
 {
     while (arena->blocks != NULL) {

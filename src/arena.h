@@ -32,6 +32,9 @@ tulle_status_t tli_arena_alloc_raw(tli_arena_t *arena, int64_t count, size_t siz
 /** No allocation is expected from here on: a later one asserts. */
 void tli_arena_seal(tli_arena_t *arena);
 
+/** [bytes] that the arena holds for what was allocated from it. */
+int64_t tli_arena_bytes(const tli_arena_t *arena);
+
 /** Release everything; the arena is empty and ready again. */
 void tli_arena_release(tli_arena_t *arena);
 

@@ -54,3 +54,23 @@ tulle_status_t tli_options_take(const void *given, void *options, size_t size, s
 done:
     return st;
 }
+
+tulle_status_t tli_options_check_results(const void *given, size_t size, size_t oldest_size)
+{
+    tulle_status_t st = TULLE_OK;
+    size_t given_size = 0;
+    TLI_REQUIRE(given != NULL, TULLE_ERR_ARG, "stats is NULL; give a struct with its struct_size set");
+    memcpy(&given_size, given, sizeof given_size);
+    TLI_REQUIRE(given_size >= oldest_size && given_size <= LARGEST_STRUCT, TULLE_ERR_ARG,
+                "stats.struct_size is %zu; set it to the size of the struct, here %zu", given_size, size);
+done:
+    return st;
+}
+
+void tli_options_give(const void *results, size_t size, void *given)
+{
+    size_t given_size = 0;
+    memcpy(&given_size, given, sizeof given_size);
+    memcpy((unsigned char *)given + sizeof given_size, (const unsigned char *)results + sizeof given_size,
+           (given_size < size ? given_size : size) - sizeof given_size);
+}

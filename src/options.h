@@ -27,4 +27,16 @@ tulle_status_t tli_options_timeout_ms(int64_t *timeout_ms_out);
 tulle_status_t tli_options_take(const void *given, void *options, size_t size, size_t oldest_size,
                                 const char *initializer);
 
+/**
+ * Whether such a caller can be handed results.
+ * @param[in] given       the caller's struct, which begins with its size; or NULL
+ * @param[in] size        [bytes] of our struct
+ * @param[in] oldest_size [bytes] of the struct in the first release that had it
+ * @retval TULLE_ERR_ARG NULL, or a struct_size below oldest_size
+ */
+tulle_status_t tli_options_check_results(const void *given, size_t size, size_t oldest_size);
+
+/** Hand them over: as much of our struct as the caller's has room for, whose size stays as it was set. */
+void tli_options_give(const void *results, size_t size, void *given);
+
 #endif

@@ -74,14 +74,12 @@ static uint64_t differing_bits(const int64_t *records, int64_t n, int words, int
     return is_sorted ? 0 : bits;
 }
 
-void tli_sort(int64_t *records, int64_t *scratch, int64_t n, int words, int key)
+/* By the bits of one word from `shift` on. Returns where the sorted records are: there or in scratch. */
+static int64_t *radix_sort(int64_t *records, int64_t *scratch, int64_t n, int words, int key, int shift)
 {
-    TLI_ASSERT(words >= 1 && words <= MAX_WORDS && key < words);
     int64_t *from = records, *to = scratch;
-    uint64_t bits = n > SMALL_COUNT ? differing_bits(records, n, words, key) : 0;
-    if (n <= SMALL_COUNT)
-        insertion_sort(records, n, words, key);
-    for (int shift = 0; shift < 64 && (bits >> shift) != 0; shift += DIGIT_BITS) {
+    uint64_t bits = differing_bits(records, n, words, key);
+    for (; shift < 64 && (bits >> shift) != 0; shift += DIGIT_BITS) {
         if (((bits >> shift) & (NUM_DIGITS - 1)) == 0)
             continue;
         radix_pass(from, to, n, words, key, shift);
@@ -89,8 +87,94 @@ void tli_sort(int64_t *records, int64_t *scratch, int64_t n, int words, int key)
         from = to;
         to = swap;
     }
-    if (from != records)
-        memcpy(records, from, (size_t)(n * words) * sizeof *records);
+    return from;
+}
+
+void tli_sort(int64_t *records, int64_t *scratch, int64_t n, int words, int key)
+{
+    TLI_ASSERT(words >= 1 && words <= MAX_WORDS && key < words);
+    const int64_t *sorted = records;
+    if (n <= SMALL_COUNT)
+        insertion_sort(records, n, words, key);
+    else
+        sorted = radix_sort(records, scratch, n, words, key, 0);
+    if (sorted != records)
+        memcpy(records, sorted, (size_t)(n * words) * sizeof *records);
+}
+
+static int is_sorted_by(const int64_t *records, int64_t n, int words, int num_keys)
+{
+    int order = 0; /* of two neighbours: -1, 0, 1 */
+    for (int64_t i = 1; i < n && order <= 0; i++) {
+        const int64_t *before = records + (i - 1) * words, *after = records + i * words;
+        order = 0;
+        for (int key = 0; key < num_keys && order == 0; key++)
+            order = (before[key] > after[key]) - (before[key] < after[key]);
+    }
+    return order <= 0;
+}
+
+static int bits_of(uint64_t value)
+{
+    int bits = 0;
+    for (; value != 0; value >>= 1)
+        bits++;
+    return bits;
+}
+
+/* [bits] of each word over all records. Returns their sum. */
+static int measure_words(const int64_t *records, int64_t n, int words, int *bits)
+{
+    int sum = 0;
+    for (int w = 0; w < words; w++) {
+        uint64_t any = 0;
+        for (int64_t i = 0; i < n; i++)
+            any |= (uint64_t)records[i * words + w];
+        bits[w] = bits_of(any);
+        sum += bits[w];
+    }
+    return sum;
+}
+
+static void pack_words(const int64_t *records, int64_t n, int words, const int *bits, int64_t *packed)
+{
+    for (int64_t i = 0; i < n; i++) {
+        uint64_t all = 0;
+        for (int w = 0; w < words; w++)
+            all = all << bits[w] | (uint64_t)records[i * words + w];
+        packed[i] = (int64_t)all;
+    }
+}
+
+static void unpack_words(const int64_t *packed, int64_t n, int words, const int *bits, int64_t *records)
+{
+    for (int64_t i = 0; i < n; i++) {
+        uint64_t all = (uint64_t)packed[i];
+        for (int w = words - 1; w >= 0; w--) {
+            records[i * words + w] = (int64_t)(all & ((UINT64_C(1) << bits[w]) - 1));
+            all >>= bits[w];
+        }
+    }
+}
+
+void tli_sort_by(int64_t *records, int64_t *scratch, int64_t n, int words, int num_keys)
+{
+    int bits[MAX_WORDS] = {0}, payload_bits = 0;
+    TLI_ASSERT(words >= 1 && words <= MAX_WORDS && num_keys >= 1 && num_keys <= words);
+    if (is_sorted_by(records, n, words, num_keys))
+        return;
+    if (n <= SMALL_COUNT || words == 1 || measure_words(records, n, words, bits) > 63) {
+        for (int key = num_keys - 1; key >= 0; key--)
+            tli_sort(records, scratch, n, words, key);
+        return;
+    }
+    for (int w = num_keys; w < words; w++)
+        payload_bits += bits[w];
+    pack_words(records, n, words, bits, scratch);
+    const int64_t *sorted = radix_sort(scratch, records, n, 1, 0, payload_bits);
+    if (sorted == records)
+        memcpy(scratch, records, (size_t)n * sizeof *records);
+    unpack_words(scratch, n, words, bits, records);
 }
 
 int64_t tli_lower_bound(const int64_t *values, int64_t n, int64_t wanted)

@@ -144,6 +144,7 @@ typedef struct tulle_plan_stats {
     double break_even_exchanges; /**< [count] predicted, against direct; -1 = never */
     tulle_level_stats_t levels[TULLE_TOPOLOGY_MAX_LEVELS]; /**< outermost first */
     int32_t striped_pairs; /**< [count] ordered node pairs spread over ranks on the sending side */
+    int64_t memory_bytes;  /**< [bytes] of the plan on the rank where it takes most */
 } tulle_plan_stats_t;
 
 /**

@@ -72,6 +72,24 @@ static void test_options_take_struct_without_size_is_refused(void **state)
     }
 }
 
+static void test_options_results_fill_as_much_as_the_caller_knows(void **state)
+{
+    const our_options_t results = {sizeof results, 1, 2};
+    old_options_t old = {sizeof old, 0};
+    new_options_t new = {sizeof new, 0, 0, 9};
+    assert_int_equal(tli_options_check_results(&old, sizeof results, sizeof old), TULLE_OK);
+    tli_options_give(&results, sizeof results, &old);
+    tli_options_give(&results, sizeof results, &new);
+    assert_int_equal(old.first, 1);
+    assert_int_equal(old.struct_size, sizeof old);
+    assert_true(new.first == 1 && new.second == 2 && new.third == 9);
+    assert_int_equal(new.struct_size, sizeof new);
+    assert_int_equal(tli_options_check_results(NULL, sizeof results, sizeof old), TULLE_ERR_ARG);
+    old.struct_size = sizeof old - 1;
+    assert_int_equal(tli_options_check_results(&old, sizeof results, sizeof old), TULLE_ERR_ARG);
+    assert_non_null(strstr(tulle_last_error()->text, "struct_size is 15"));
+}
+
 static void test_options_timeout_reads_whole_milliseconds_only(void **state)
 {
     static const char *const bad[] = {"-1", "ten", "1.5", "5s", "99999999999999999999"};
@@ -109,6 +127,7 @@ int main(void)
         cmocka_unit_test(test_options_take_older_struct_keeps_defaults_of_newer_fields),
         cmocka_unit_test(test_options_take_newer_struct_is_fine_unless_it_asks_for_more),
         cmocka_unit_test(test_options_take_struct_without_size_is_refused),
+        cmocka_unit_test(test_options_results_fill_as_much_as_the_caller_knows),
         cmocka_unit_test(test_options_timeout_reads_whole_milliseconds_only),
         cmocka_unit_test(test_options_topology_empty_is_none),
     };

@@ -153,10 +153,55 @@ static void test_sort_least_key_first_is_lexicographic(void **state)
     free(records);
 }
 
+/* For compare_records(): qsort() hands nothing through. */
+static int compared_words;
+
+static int compare_records(const void *a, const void *b)
+{
+    const int64_t *x = a, *y = b;
+    int order = 0;
+    for (int w = 0; w < compared_words && order == 0; w++)
+        order = (x[w] > y[w]) - (x[w] < y[w]);
+    return order;
+}
+
+/* The word after the keys, or the whole record, tells equal keys apart: a stable sort keeps its order. */
+static void check_sort_by(spt_random_t *random, int64_t n, int words, int num_keys, int64_t range)
+{
+    int64_t *records = new_words(n * words), *expected = new_words(n * words), *scratch = new_words(n * words);
+    for (int64_t i = 0; i < n * words; i++) {
+        int is_key = i % words < num_keys;
+        records[i] = is_key ? spt_below(random, i % words == 0 ? 3 : range) : i / words;
+    }
+    memcpy(expected, records, (size_t)(n * words) * sizeof *records);
+    compared_words = words;
+    qsort(expected, (size_t)n, (size_t)words * sizeof *expected, compare_records);
+    for (int pass = 0; pass < 2; pass++) { /* the second finds them in order */
+        tli_sort_by(records, scratch, n, words, num_keys);
+        assert_memory_equal(records, expected, (size_t)(n * words) * sizeof *records);
+    }
+    free(scratch);
+    free(expected);
+    free(records);
+}
+
+static void test_sort_by_several_words_matches_qsort(void **state)
+{
+    static const int64_t counts[] = {1, 2, 31, 33, 500, 5000};
+    static const int64_t ranges[] = {1, 5, 1 << 12, (int64_t)1 << 30, INT64_MAX}; /* packed, and too long for that */
+    spt_random_t random = {13};
+    for (size_t c = 0; c < sizeof counts / sizeof *counts; c++)
+        for (int words = 1; words <= MAX_WORDS; words++)
+            for (int num_keys = 1; num_keys <= words; num_keys++)
+                for (size_t r = 0; r < sizeof ranges / sizeof *ranges; r++)
+                    check_sort_by(&random, counts[c], words, num_keys, ranges[r]);
+}
+
 static void test_sort_nothing_touches_nothing(void **state)
 {
     for (int words = 1; words <= MAX_WORDS; words++)
         tli_sort(NULL, NULL, 0, words, 0);
+    tli_sort_by(NULL, NULL, 0, 2, 2);
 }
 
 static void test_lower_bound_matches_linear_search(void **state)
@@ -186,6 +231,7 @@ int main(void)
         cmocka_unit_test(test_sort_ordered_and_reversed_match_qsort),
         cmocka_unit_test(test_sort_keys_that_differ_in_one_bit_match_qsort),
         cmocka_unit_test(test_sort_least_key_first_is_lexicographic),
+        cmocka_unit_test(test_sort_by_several_words_matches_qsort),
         cmocka_unit_test(test_sort_nothing_touches_nothing),
         cmocka_unit_test(test_lower_bound_matches_linear_search),
     };
