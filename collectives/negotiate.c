@@ -18,7 +18,8 @@ typedef struct negotiation {
     const tulle_pattern_t *pattern;
     tulle_plan_t *plan;
     tli_arena_t arena;       /* scratch */
-    tli_row_set_t needed;    /* distinct remote rows that this rank needs */
+    int64_t *owner, *row;    /* [num_remote of the plan] distinct remote rows that this rank needs, ascending */
+    int64_t *distinct_of;    /* [num_needed] place of each remote need among them */
     int64_t *by_row;         /* [slots * 3] owner, row, slot: ascending, to find a slot */
     int64_t next_found;      /* place in by_row after that of the last slot found */
     int64_t *place_of_owned; /* [num_owned] among the published rows, where the row is one */
@@ -35,22 +36,46 @@ static int my_node(const tulle_comm_t *comm)
     return comm->topology->levels[0].group_of[comm->rank];
 }
 
-static tulle_status_t find_distinct_needs(negotiation_t *n)
+/* Remote needs as records of owner, row, place in the pattern: ascending, as most patterns list them, or sorted. */
+static tulle_status_t list_remote_needs(negotiation_t *n, int64_t **records_out, int64_t *num_out)
 {
     tulle_status_t st = TULLE_OK;
     const tulle_pattern_t *pattern = n->pattern;
-    tli_needs_t needs = {0, NULL};
-    TLI_TRY(tli_arena_alloc_raw(&n->arena, pattern->num_needed, 3 * sizeof(int64_t), &needs.words));
+    int64_t *records = NULL, *scratch = NULL, num = 0;
+    TLI_TRY(tli_arena_alloc_raw(&n->arena, pattern->num_needed, 3 * sizeof *records, &records));
+    TLI_TRY(tli_arena_alloc_raw(&n->arena, pattern->num_needed, 3 * sizeof *records, &scratch));
     for (int64_t i = 0; i < pattern->num_needed; i++) {
         if (pattern->owner_rank[i] != n->comm->rank) {
-            int64_t *need = needs.words + 3 * needs.num++;
+            int64_t *need = records + 3 * num++;
             need[0] = pattern->owner_rank[i];
             need[1] = pattern->owner_row[i];
-            need[2] = n->comm->rank;
+            need[2] = i;
         }
     }
-    TLI_TRY(tli_row_set_build(&needs, &n->arena, &n->needed));
-    n->plan->num_remote = n->needed.num_rows;
+    tli_sort_by(records, scratch, num, 3, 2);
+    *records_out = records;
+    *num_out = num;
+done:
+    return st;
+}
+
+static tulle_status_t find_distinct_needs(negotiation_t *n)
+{
+    tulle_status_t st = TULLE_OK;
+    int64_t *records = NULL, num = 0, num_distinct = 0;
+    TLI_TRY(list_remote_needs(n, &records, &num));
+    TLI_TRY(tli_arena_alloc_raw(&n->arena, num, sizeof(int64_t), &n->owner));
+    TLI_TRY(tli_arena_alloc_raw(&n->arena, num, sizeof(int64_t), &n->row));
+    TLI_TRY(tli_arena_alloc_raw(&n->arena, n->pattern->num_needed, sizeof(int64_t), &n->distinct_of));
+    for (int64_t i = 0; i < num; i++) {
+        const int64_t *need = records + 3 * i;
+        if (i == 0 || need[0] != need[-3] || need[1] != need[-2]) {
+            n->owner[num_distinct] = need[0];
+            n->row[num_distinct++] = need[1];
+        }
+        n->distinct_of[need[2]] = num_distinct - 1;
+    }
+    n->plan->num_remote = num_distinct;
 done:
     return st;
 }
@@ -77,19 +102,18 @@ done:
 static tulle_status_t receive_from_owners(negotiation_t *n)
 {
     tulle_status_t st = TULLE_OK;
-    const tli_row_set_t *needed = &n->needed;
     tulle_plan_t *plan = n->plan;
     int64_t num_owners = 0, message = -1;
-    for (int64_t i = 0; i < needed->num_rows; i++)
-        num_owners += i == 0 || needed->owner[i] != needed->owner[i - 1];
-    TLI_TRY(alloc_in(n, num_owners, needed->num_rows));
-    for (int64_t i = 0; i < needed->num_rows; i++) {
-        if (i == 0 || needed->owner[i] != needed->owner[i - 1])
-            plan->in_peer[++message] = needed->owner[i];
+    for (int64_t i = 0; i < plan->num_remote; i++)
+        num_owners += i == 0 || n->owner[i] != n->owner[i - 1];
+    TLI_TRY(alloc_in(n, num_owners, plan->num_remote));
+    for (int64_t i = 0; i < plan->num_remote; i++) {
+        if (i == 0 || n->owner[i] != n->owner[i - 1])
+            plan->in_peer[++message] = n->owner[i];
         plan->in_ptr[message + 1] = i + 1;
-        plan->slot_owner[i] = needed->owner[i];
-        plan->slot_row[i] = needed->row[i];
     }
+    memcpy(plan->slot_owner, n->owner, (size_t)plan->num_remote * sizeof *n->owner);
+    memcpy(plan->slot_row, n->row, (size_t)plan->num_remote * sizeof *n->row);
 done:
     return st;
 }
@@ -99,13 +123,14 @@ static tulle_status_t pack_needs(negotiation_t *n, tli_packets_t *packets)
     tulle_status_t st = TULLE_OK;
     int64_t *records = NULL;
     int leader = first_rank_of_node(n->comm->topology, my_node(n->comm));
-    TLI_TRY(tli_arena_alloc_raw(&n->arena, n->needed.num_rows, 3 * sizeof *records, &records));
-    for (int64_t i = 0; i < n->needed.num_rows; i++) {
+    int64_t num = n->plan->num_remote;
+    TLI_TRY(tli_arena_alloc_raw(&n->arena, num, 3 * sizeof *records, &records));
+    for (int64_t i = 0; i < num; i++) {
         records[3 * i] = leader;
-        records[3 * i + 1] = n->needed.owner[i];
-        records[3 * i + 2] = n->needed.row[i];
+        records[3 * i + 1] = n->owner[i];
+        records[3 * i + 2] = n->row[i];
     }
-    TLI_TRY(tli_packets_from_records(&n->arena, records, n->needed.num_rows, 3, packets));
+    TLI_TRY(tli_packets_from_records(&n->arena, records, num, 3, packets));
 done:
     return st;
 }
@@ -256,17 +281,33 @@ static int64_t find_slot(negotiation_t *n, int64_t owner, int64_t row)
     return is_found ? found[2] : -1;
 }
 
-static tulle_status_t place_needs(negotiation_t *n)
+/* Slot of each distinct need. Direct messages bring them in their own order. */
+static tulle_status_t find_slots(negotiation_t *n, int is_direct, int64_t **slot_out)
+{
+    tulle_status_t st = TULLE_OK;
+    int64_t *slot = NULL;
+    TLI_TRY(tli_arena_alloc_raw(&n->arena, n->plan->num_remote, sizeof *slot, &slot));
+    if (!is_direct)
+        TLI_TRY(index_slots(n));
+    for (int64_t i = 0; i < n->plan->num_remote; i++) {
+        slot[i] = is_direct ? i : find_slot(n, n->owner[i], n->row[i]);
+        TLI_ASSERT(slot[i] >= 0);
+    }
+    *slot_out = slot;
+done:
+    return st;
+}
+
+static tulle_status_t place_needs(negotiation_t *n, int is_direct)
 {
     tulle_status_t st = TULLE_OK;
     const tulle_pattern_t *pattern = n->pattern;
-    TLI_TRY(index_slots(n));
+    int64_t *slot = NULL;
+    TLI_TRY(find_slots(n, is_direct, &slot));
     TLI_TRY(tli_arena_alloc_raw(&n->plan->arena, pattern->num_needed, sizeof(int64_t), &n->plan->need_source));
     for (int64_t i = 0; i < pattern->num_needed; i++) {
         int is_own = pattern->owner_rank[i] == n->comm->rank;
-        int64_t slot = is_own ? 0 : find_slot(n, pattern->owner_rank[i], pattern->owner_row[i]);
-        TLI_ASSERT(slot >= 0);
-        n->plan->need_source[i] = is_own ? pattern->owner_row[i] : TLI_FROM_SLOT(slot);
+        n->plan->need_source[i] = is_own ? pattern->owner_row[i] : TLI_FROM_SLOT(slot[n->distinct_of[i]]);
     }
 done:
     return st;
@@ -461,12 +502,13 @@ tulle_status_t tli_negotiate(tulle_comm_t *comm, tulle_status_t local, tulle_str
     tulle_status_t st = local;
     if (st == TULLE_OK)
         st = find_distinct_needs(&n);
-    if (!is_plain(comm->topology, strategy))
+    int is_direct = is_plain(comm->topology, strategy);
+    if (!is_direct)
         st = receive_routed(&n, st, strategy);
     else if (st == TULLE_OK)
         st = receive_from_owners(&n);
     if (st == TULLE_OK)
-        st = place_needs(&n);
+        st = place_needs(&n, is_direct);
     if (st == TULLE_OK)
         st = pack_expectations(&n, &expectations);
     st = tli_sparse_exchange(comm, st, &expectations, &n.arena, &expected);

@@ -126,17 +126,17 @@ static int bits_of(uint64_t value)
 static int measure_words(const int64_t *records, int64_t n, int words, int *bits)
 {
     int sum = 0;
-    for (int w = 0; w < words; w++) {
-        uint64_t any = 0;
-        for (int64_t i = 0; i < n; i++)
-            any |= (uint64_t)records[i * words + w];
-        bits[w] = bits_of(any);
-        sum += bits[w];
-    }
+    uint64_t any[MAX_WORDS] = {0};
+    for (int64_t i = 0; i < n; i++)
+        for (int w = 0; w < words; w++)
+            any[w] |= (uint64_t)records[i * words + w];
+    for (int w = 0; w < words; w++)
+        sum += bits[w] = bits_of(any[w]);
     return sum;
 }
 
-static void pack_words(const int64_t *records, int64_t n, int words, const int *bits, int64_t *packed)
+/* Compiled once for each record size, as in scatter_records(): `words` must be a constant where these are called. */
+static inline void pack_words(const int64_t *records, int64_t n, int words, const int *bits, int64_t *packed)
 {
     for (int64_t i = 0; i < n; i++) {
         uint64_t all = 0;
@@ -146,7 +146,7 @@ static void pack_words(const int64_t *records, int64_t n, int words, const int *
     }
 }
 
-static void unpack_words(const int64_t *packed, int64_t n, int words, const int *bits, int64_t *records)
+static inline void unpack_words(const int64_t *packed, int64_t n, int words, const int *bits, int64_t *records)
 {
     for (int64_t i = 0; i < n; i++) {
         uint64_t all = (uint64_t)packed[i];
@@ -155,6 +155,16 @@ static void unpack_words(const int64_t *packed, int64_t n, int words, const int 
             all >>= bits[w];
         }
     }
+}
+
+/* As one word per record, in scratch; the records' memory is scratch then. */
+static inline void sort_packed(int64_t *records, int64_t *scratch, int64_t n, int words, const int *bits,
+                               int payload_bits)
+{
+    pack_words(records, n, words, bits, scratch);
+    if (radix_sort(scratch, records, n, 1, 0, payload_bits) == records)
+        memcpy(scratch, records, (size_t)n * sizeof *records);
+    unpack_words(scratch, n, words, bits, records);
 }
 
 void tli_sort_by(int64_t *records, int64_t *scratch, int64_t n, int words, int num_keys)
@@ -170,11 +180,12 @@ void tli_sort_by(int64_t *records, int64_t *scratch, int64_t n, int words, int n
     }
     for (int w = num_keys; w < words; w++)
         payload_bits += bits[w];
-    pack_words(records, n, words, bits, scratch);
-    const int64_t *sorted = radix_sort(scratch, records, n, 1, 0, payload_bits);
-    if (sorted == records)
-        memcpy(scratch, records, (size_t)n * sizeof *records);
-    unpack_words(scratch, n, words, bits, records);
+    if (words == 2)
+        sort_packed(records, scratch, n, 2, bits, payload_bits);
+    else if (words == 3)
+        sort_packed(records, scratch, n, 3, bits, payload_bits);
+    else
+        sort_packed(records, scratch, n, 4, bits, payload_bits);
 }
 
 int64_t tli_lower_bound(const int64_t *values, int64_t n, int64_t wanted)
