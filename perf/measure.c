@@ -41,7 +41,7 @@ done:
 /* Others than Tulle know no device memory: for them rows are copied to the host and back, as programs have to do. */
 static int is_staged(const contestant_t *entry)
 {
-    return entry->one->memory == PERF_MEMORY_DEVICE && entry->method->bit != PERF_METHOD_TULLE;
+    return entry->one->memory == PERF_MEMORY_DEVICE && ((unsigned)entry->method->bit & PERF_METHODS_OF_TULLE) == 0;
 }
 
 static tulle_status_t run_staged(const contestant_t *entry)
@@ -131,6 +131,8 @@ static tulle_status_t enter(contest_t *contest, contestant_t *entry)
     TLI_TRY(check(entry));
     TLI_TRY(slowest(contest->comm, &seconds, 1));
     result->setup_us = 1e6 * setup_seconds;
+    if (entry->method->predict != NULL)
+        result->predicted_us = entry->method->predict(entry->state);
     result->iterations = contest->options->iterations;
     double slow_seconds = contest->options->slow_seconds;
     double total_seconds = SLOW_ITERATIONS * slow_seconds;
@@ -268,7 +270,7 @@ static tulle_status_t admit_and_enter(contest_t *contest, const perf_case_t *one
     perf_watch_begin(contest->options->watch, "checking %s", method->name);
     contestant_t *entry = &contest->entries[contest->num++];
     *entry = (contestant_t){.method = method, .one = one, .result = result};
-    if (method->bit != PERF_METHOD_TULLE)
+    if (((unsigned)method->bit & PERF_METHODS_OF_TULLE) == 0)
         entry->one = &contest->plain;
     entry->position = method->has_plan_order ? one->plan_position : NULL;
     TLI_TRY(enter(contest, entry));

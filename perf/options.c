@@ -87,7 +87,8 @@ static const struct argp_option option_table[] = {
     {NULL, 0, NULL, 0, "Measurement:", 4},
     {"peers", KEY_PEERS, "LIST", 0,
      "what to run beside tulle: all, none, or some of naive,alltoallv,neighbor_alltoallv,neighbor_alltoallv_init,"
-     "petsc_basic,petsc_neighbor,hypre (default all that this build has)",
+     "petsc_basic,petsc_neighbor,hypre (default all that this build has); also tulle_direct and so on, plans of one "
+     "strategy, or strategies for all of these",
      4},
     {"methods", KEY_METHODS, "LIST", 0, "the same, with tulle one of the names: none measures nothing", 4},
     {"iterations", KEY_ITERATIONS, "N", 0, "timed exchanges per method (default 20)", 4},
@@ -124,7 +125,7 @@ typedef struct word {
 static tulle_status_t parse_word(const char *option, const char *text, const word_t *words, size_t num_words,
                                  int *value_out)
 {
-    char allowed[160] = "";
+    char allowed[320] = "";
     for (size_t i = 0; i < num_words; i++) {
         size_t used = strlen(allowed);
         if (strcmp(text, words[i].text) == 0) {
@@ -225,6 +226,10 @@ static tulle_status_t parse_method(const char *option, const char *name, unsigne
 {
     tulle_status_t st = TULLE_OK;
     int bit = 0;
+    if (strcmp(name, "strategies") == 0) {
+        *methods_out |= PERF_METHODS_OF_STRATEGIES;
+        goto done;
+    }
     TLI_TRY(parse_word(option, name, methods, COUNT_OF(methods), &bit));
     for (int i = 0; i < PERF_NUM_METHODS; i++)
         TLI_REQUIRE(perf_methods[i]->bit != (unsigned)bit || perf_methods[i]->lacks == NULL, TULLE_ERR_UNSUPPORTED,

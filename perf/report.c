@@ -138,21 +138,20 @@ static void print_result(const perf_report_t *report, const perf_result_t *resul
         fprintf(out, "# %23s %8s %s\n", result->method, op, result->note.reason);
 }
 
-double perf_report_prediction_error(const perf_report_t *report, const perf_result_t *result)
+double perf_report_prediction_error(const perf_result_t *result)
 {
-    double predicted_us = report->stats.predicted_plan_ns / 1e3;
-    int is_predicted = strcmp(result->method, "tulle") == 0 && result->median_us > 0;
-    return is_predicted ? 100.0 * (predicted_us / result->median_us - 1.0) : NAN;
+    int is_predicted = strcmp(result->method, "naive") != 0 && result->predicted_us > 0 && result->median_us > 0;
+    return is_predicted ? 100.0 * (result->predicted_us / result->median_us - 1.0) : NAN;
 }
 
 static void print_predictions(const perf_report_t *report, FILE *out)
 {
     for (int i = 0; i < report->num_results; i++) {
         const perf_result_t *result = &report->results[i];
-        double error = perf_report_prediction_error(report, result);
+        double error = perf_report_prediction_error(result);
         if (!isnan(error))
-            fprintf(out, "# Predicted for %s : %.1f us, measured %.1f us: %+.1f %%\n",
-                    result->direction == TULLE_GATHER ? "gather" : "scatter", report->stats.predicted_plan_ns / 1e3,
+            fprintf(out, "# Predicted for %s of %s : %.1f us, measured %.1f us: %+.1f %%\n",
+                    result->direction == TULLE_GATHER ? "gather" : "scatter", result->method, result->predicted_us,
                     result->median_us, error);
     }
 }

@@ -44,7 +44,7 @@ const perf_result_t *perf_report_find(const perf_report_t *report, const char *m
 int64_t perf_report_break_even(const perf_report_t *report);
 
 /** [percent] by which the model overestimates a result of the library; NAN for other methods and without a time. */
-double perf_report_prediction_error(const perf_report_t *report, const perf_result_t *result);
+double perf_report_prediction_error(const perf_result_t *result);
 
 /** Scalars wrong in all results. */
 int64_t perf_report_count_wrong(const perf_report_t *report);

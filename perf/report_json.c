@@ -84,11 +84,9 @@ static json_t *pack_result(const perf_report_t *report, const perf_result_t *res
                             (json_int_t)result->iterations, "min_us", result->min_us, "median_us", result->median_us,
                             "p99_us", result->p99_us, "wrong", (json_int_t)result->wrong, "setup_us", result->setup_us,
                             "algbw_gb_per_s", result->median_us > 0 ? bytes / result->median_us / 1e3 : 0.0);
-    double error = perf_report_prediction_error(report, result);
-    if (!isnan(error)) {
-        json_object_set_new(one, "predicted_us", json_real(report->stats.predicted_plan_ns / 1e3));
+    double error = perf_report_prediction_error(result);
+    if (!isnan(error))
         json_object_set_new(one, "prediction_error_percent", json_real(error));
-    }
     add_real(one, "ratio", result->ratio.ratio);
     add_real(one, "ratio_low", result->ratio.low);
     add_real(one, "ratio_high", result->ratio.high);
