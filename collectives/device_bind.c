@@ -36,7 +36,7 @@ static void place_slots(const tulle_exchange_t *x, int64_t bytes[TLI_NUM_REGIONS
         if (x->steps.areas[end->area].kind != TLI_AREA_SHARED)
             continue;
         offset_of_area[end->area] = bytes[region];
-        bytes[region] += whole_slots(tli_area_bytes(x, end->num_rows));
+        bytes[region] += whole_slots(tli_area_bytes(x, end->area, end->num_rows));
     }
 }
 
