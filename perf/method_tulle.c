@@ -29,6 +29,7 @@ static tulle_status_t setup(const perf_case_t *one, void *ghost, void **state_ou
     state_t *state = NULL;
     options.op = one->values.op;
     options.transport = one->transport;
+    options.wire_precision = one->wire_precision;
     TLI_TRY(tli_alloc(sizeof *state, &state));
     TLI_TRY(tulle_exchange_create(one->plan, one->direction, &field, 1, &options, &state->exchange));
     TLI_TRY(tulle_exchange_get_stats(state->exchange, &stats));
