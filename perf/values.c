@@ -41,7 +41,8 @@ done:
 
 void perf_values_keep_within(perf_values_t *values, int64_t most)
 {
-    while (values->bound > 1 && values->bound > most / ((int64_t)values->num_ranks + 1))
+    int64_t num_terms = values->direction == TULLE_SCATTER ? (int64_t)values->num_ranks + 1 : 1;
+    while (values->bound > 1 && values->bound > most / num_terms)
         values->bound /= 2;
 }
 

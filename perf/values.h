@@ -33,7 +33,8 @@ typedef struct perf_values {
 tulle_status_t perf_values_init(tulle_direction_t direction, tulle_datatype_t datatype, tulle_op_t op, int64_t width,
                                 int num_ranks, tli_arena_t *arena, perf_values_t *values_out);
 
-/** Draw values so small that no sum over all ranks and the owner is larger. @param[in] most a power of two */
+/** Draw values so small that none is larger, nor a sum over all ranks and the owner in a scatter. @param[in] most a
+ * power of two */
 void perf_values_keep_within(perf_values_t *values, int64_t most);
 
 /** Row @p id as its owner holds it before the exchange. @param[out] row [width] scalars */

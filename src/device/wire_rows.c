@@ -56,7 +56,8 @@ static uint32_t largest_finite(const float *values, int64_t width)
 static void round_to_fp8(const float *restrict values, int64_t width, unsigned char *restrict row)
 {
     uint8_t scale = tli_fp8_scale(largest_finite(values, width));
-    float inverse = tli_fp8_inverse(scale), limit = tli_fp8_limit(scale);
+    float inverse = tli_fp8_inverse(scale);
+    int32_t limit = tli_fp8_limit(scale);
     row[0] = scale;
     for (int64_t i = 0; i < width; i++)
         row[1 + i] = tli_fp8_from_f32(values[i], inverse, limit);
