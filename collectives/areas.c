@@ -10,12 +10,11 @@ int64_t tli_field_row_bytes(const tulle_field_t *field)
     return field->width * (int64_t)tulle_datatype_size(field->datatype);
 }
 
-/* [bytes] of one row of a field in an area. */
-static int64_t row_bytes_in(const tulle_exchange_t *x, int f, int64_t area)
+int64_t tli_area_row_bytes(const tulle_exchange_t *x, int field, int64_t area)
 {
     tulle_wire_precision_t precision = x->steps.areas[area].precision;
-    return precision == TULLE_WIRE_PRECISION_NONE ? tli_field_row_bytes(&x->fields[f])
-                                                  : tli_wire_row_bytes(precision, x->fields[f].width);
+    return precision == TULLE_WIRE_PRECISION_NONE ? tli_field_row_bytes(&x->fields[field])
+                                                  : tli_wire_row_bytes(precision, x->fields[field].width);
 }
 
 static int64_t round_up(int64_t bytes)
@@ -28,14 +27,14 @@ int64_t tli_area_bytes(const tulle_exchange_t *x, int64_t area, int64_t rows)
 {
     int64_t bytes = 0;
     for (int f = 0; f < x->num_fields; f++)
-        bytes = round_up(bytes) + rows * row_bytes_in(x, f, area);
+        bytes = round_up(bytes) + rows * tli_area_row_bytes(x, f, area);
     return bytes;
 }
 
 void tli_area_place(tulle_exchange_t *x, int64_t area, unsigned char *base, int64_t rows)
 {
     for (int f = 0; f < x->num_fields; f++) {
-        int64_t bytes = row_bytes_in(x, f, area);
+        int64_t bytes = tli_area_row_bytes(x, f, area);
         x->areas[f * x->steps.num_areas + area] = (tli_rows_t){base, bytes};
         base += round_up(rows * bytes);
     }

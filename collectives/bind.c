@@ -272,8 +272,6 @@ static tulle_status_t check_transport(const tulle_exchange_t *x)
     TLI_REQUIRE(x->transport == TULLE_TRANSPORT_AUTO || x->spaces == 0 || is_device == is_for_gpus, TULLE_ERR_ARG,
                 "transport %s does not move rows in %s memory", tulle_transport_name(x->transport),
                 is_device ? "device" : "host");
-    TLI_REQUIRE(x->wire_precision == TULLE_WIRE_PRECISION_NONE || !is_device, TULLE_ERR_UNSUPPORTED,
-                "wire precision %s: rows on GPUs cross as they are", tulle_wire_precision_name(x->wire_precision));
 done:
     return st;
 }

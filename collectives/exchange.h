@@ -78,6 +78,8 @@ tulle_status_t tli_exchange_agree(const tulle_exchange_t *x, MPI_Comm comm, tull
 
 /** [bytes] of one row of a field. */
 int64_t tli_field_row_bytes(const tulle_field_t *field);
+/** [bytes] of one row of a field in an area, which may hold rounded ones. */
+int64_t tli_area_row_bytes(const tulle_exchange_t *x, int field, int64_t area);
 /** [bytes] of so many rows of all fields in an area: one field after the other, each dense and aligned. */
 int64_t tli_area_bytes(const tulle_exchange_t *x, int64_t area, int64_t rows);
 /** Lay out an area of so many rows from a base on. */

@@ -90,8 +90,8 @@ typedef struct tulle_exchange_options {
     tulle_op_t op;               /**< reduction of scatter, equal on every rank; default sum; ignored by gather */
     int64_t timeout_ms;          /**< [ms] longest wait; 0 = the communicator's; not for rows on GPUs */
     tulle_transport_t transport; /**< the only one to use, equal on every rank; default AUTO */
-    tulle_wire_precision_t wire_precision; /**< of rows that cross the levels below in messages; all fields must be f32,
-                                                the rows in host memory; equal on every rank; default NONE */
+    tulle_wire_precision_t wire_precision; /**< of rows that cross the levels below in messages; all fields must be f32;
+                                                equal on every rank; default NONE */
     int32_t wire_levels; /**< [count] outermost levels that it is for: 1 between nodes, 2 also between the outermost
                               domains in a node, ...; equal on every rank; 0 = 1. What is read out of shared memory
                               is never rounded */
@@ -147,7 +147,7 @@ TULLE_API const char *tulle_wire_precision_name(tulle_wire_precision_t precision
  * @retval TULLE_ERR_MISMATCH ranks disagree about direction, op, transport, wire precision or levels, number of fields,
  *         datatype or width
  * @retval TULLE_ERR_UNSUPPORTED an op that the datatype does not know; a peer that the transport does not reach; rows
- * on GPUs of several machines; a wire precision for other rows than f32, or on GPUs; TULLE_ERR_OVERFLOW sizes beyond
+ * on GPUs of several machines; a wire precision for other rows than f32; TULLE_ERR_OVERFLOW sizes beyond
  * 2^62 bytes
  * @retval TULLE_ERR_NOMEM; TULLE_ERR_TRANSPORT; TULLE_ERR_REMOTE another rank failed
  * @threads one thread per comm at a time   @cost staging memory for the rows of this rank's messages

@@ -6,7 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "src/device/fp8.h"
+#include "src/device/wire_kernel.h"
 #include "tests/support/wire_reference.h"
 
 #define MOST_WIDTH 1300
@@ -78,6 +78,13 @@ static void assert_same_rows(tli_rows_t a, tli_rows_t b, int64_t width)
             if (!spt_wire_is((double)row_of(a, row)[i], row_of(b, row)[i]))
                 fail_msg("row %lld, scalar %lld: %a is not %a", (long long)row, (long long)i, (double)row_of(b, row)[i],
                          (double)row_of(a, row)[i]);
+}
+
+/* The kernel for the same rows: every thread of a few warps, last ones first. */
+static void run_kernel(const tli_wire_args_t *args, int num_warps)
+{
+    for (int thread = num_warps * TLI_WARP_THREADS - 1; thread >= 0; thread--)
+        tli_wire_thread(args, tli_wire_lane_bits(args), thread, num_warps * TLI_WARP_THREADS);
 }
 
 /* --- one precision ------------------------------------------------------------------------------------------------ */
@@ -221,6 +228,11 @@ static void check_copy(tulle_wire_precision_t from, tulle_wire_precision_t to, t
     for (int i = 0; i < 4; i++)
         assert_memory_equal(row_of(target, target_index[i]), row_of(whole, source_index[i]),
                             (size_t)tli_wire_row_bytes(to, width));
+    tli_rows_t pushed = make_rows(to, width);
+    tli_wire_args_t launch = {.copy = args};
+    launch.copy.rows.target = pushed;
+    run_kernel(&launch, 1 + (int)width % 3);
+    assert_memory_equal(pushed.base, target.base, (size_t)(NUM_ROWS * target.stride_bytes));
     for (int64_t i = 0; i < target.stride_bytes; i++)
         assert_int_equal(target.base[1 * target.stride_bytes + i], 0xa5);
 }
@@ -311,6 +323,11 @@ static void check_reduce(tulle_wire_precision_t to, tulle_op_t op, spt_random_t 
                                    .area_precision = precision,
                                    .scratch = scratch};
     tli_wire_reduce_rows(&args);
+    tli_rows_t reduced = make_rows(to, width);
+    tli_wire_args_t launch = {.is_reduction = 1, .reduction = args};
+    launch.reduction.rows.target = reduced;
+    run_kernel(&launch, 2);
+    assert_memory_equal(reduced.base, target.base, (size_t)(NUM_ROWS * target.stride_bytes));
     for (int t = 0; t < 3; t++)
         for (int64_t k = 0; k < width; k++) {
             float total = row_of(widened[area[ptr[t]]], row[ptr[t]])[k];
@@ -348,8 +365,13 @@ static void test_reduce_keeps_targets_that_are_not_rounded(void **state)
                                    .scratch = scratch};
     for (int k = 0; k < 5; k++)
         row_of(expected, 0)[k] = row_of(expected, 0)[k] + row_of(widened, 2)[k] + row_of(widened, 3)[k];
+    tli_rows_t kept = convert(target, TULLE_WIRE_PRECISION_NONE, TULLE_WIRE_PRECISION_NONE, 5);
+    tli_wire_args_t launch = {.is_reduction = 1, .reduction = args};
+    launch.reduction.rows.target = kept;
     tli_wire_reduce_rows(&args);
     assert_same_rows(expected, target, 5);
+    run_kernel(&launch, 1);
+    assert_same_rows(expected, kept, 5);
 }
 
 int main(void)
