@@ -66,7 +66,7 @@ typedef enum tulle_transport {
  * | NONE | 4 width | 0: rows cross as they are | | |
  * | BF16 | 2 width | max(2^-8 abs(x), 2^-134) | from 2^128 (1 - 2^-9) on: infinity | 2^-133, as f32's range |
  * | F16 | 2 width | max(2^-11 abs(x), 2^-25) | from 65520 on: infinity | 2^-24 below 2^-14 |
- * | FP8 | width + 1 | max(2^-4 abs(x), 2^-17 M, 2^-136) | none: the row's scale follows M | 2^-17 M at most |
+ * | FP8 | width + 1 | max(2^-4 abs(x), 2^-17 M, 2^-136) | none: the row's scale follows M | below 2^-16 M, or 2^-135 |
  *
  * FP8 is e4m3 (four bits of exponent, three of fraction) times a scale of the row, a power of two in one byte. NaN
  * stays NaN and zero keeps its sign in each; infinity stays what it is in BF16 and F16 and becomes NaN in FP8, which
@@ -74,9 +74,10 @@ typedef enum tulle_transport {
  * rounding again what was rounded changes nothing, and a row that crosses several times is as near as after the first.
  *
  * Gather: a ghost row is the owner's row as it is, or rounded once, if it crossed. Scatter: sums (or min, max, prod)
- * are formed in f32 on both sides, and each message rounds what it carries; between nodes that is one rounding of what
- * the ranks of one node sum up for a row. So a sum is off by at most the bounds of these partial sums together, besides
- * the rounding of f32 itself. The same rows give the same bits in every run.
+ * are formed in f32 before and after, and each message rounds the partial sums that it carries; every contribution
+ * crosses between nodes once, alone or summed up with others of its node. So a sum is off by at most the bounds of what
+ * crossed together, besides the rounding of f32 itself; and in F16 a partial sum from 65520 on is infinity. The same
+ * rows give the same bits in every run of a plan.
  */
 typedef enum tulle_wire_precision {
 #define TULLE_WIRE_PRECISION_ENUM(name, value, text) TULLE_WIRE_PRECISION_##name = value,
@@ -142,8 +143,8 @@ TULLE_API const char *tulle_wire_precision_name(tulle_wire_precision_t precision
  * @param[in]  options      borrowed for the call; NULL = defaults
  * @param[out] exchange_out owned by the caller, free with tulle_exchange_destroy(); untouched on failure
  * @retval TULLE_ERR_ARG a null pointer, a width below 1, a stride below the width, overlapping buffers; plain host
- *         memory where other rows are on GPUs; a transport that does not move rows of such memory; more wire levels
- *         than the topology has
+ *         memory where other rows are on GPUs; a transport that does not move rows of such memory; an unknown wire
+ * precision; more wire levels than the topology has
  * @retval TULLE_ERR_MISMATCH ranks disagree about direction, op, transport, wire precision or levels, number of fields,
  *         datatype or width
  * @retval TULLE_ERR_UNSUPPORTED an op that the datatype does not know; a peer that the transport does not reach; rows

@@ -17,8 +17,8 @@ typedef struct tli_wire_args {
 int tli_wire_lane_bits(const tli_wire_args_t *args);
 int64_t tli_wire_blocks(const tli_wire_args_t *args);
 
-/** Bitwise what tli_wire_copy_rows() or tli_wire_reduce_rows() gives, but for the payload of NaN. @param[in] stream
- * cudaStream_t */
+/** Not for copies between equal precisions, which are tli_push_rows_launch()'s. Bitwise what tli_wire_copy_rows() or
+ * tli_wire_reduce_rows() gives, but for the payload of NaN. @param[in] stream cudaStream_t */
 tulle_status_t tli_wire_rows_launch(const tli_wire_args_t *args, void *stream);
 
 #endif
