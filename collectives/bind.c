@@ -25,6 +25,7 @@ static tulle_status_t copy_fields(tulle_exchange_t *x, const tulle_field_t *fiel
     x->num_fields = num_fields;
     for (int f = 0; f < num_fields && !x->is_cached; f++)
         TLI_TRY(tli_field_check(x->plan, x->direction, x->op, f, &x->fields[f]));
+    TLI_TRY(tli_wire_precision_check(x));
 done:
     return st;
 }
@@ -72,7 +73,7 @@ static void fill_wire(const tulle_exchange_t *x, const tli_end_t *end, int first
     wire->peer_wire = (int)end->peer_wire;
     wire->tag = first_tag + end->tag;
     wire->address = rows->base != NULL ? rows->base + end->first_row * rows->stride_bytes : NULL;
-    wire->bytes = is_user ? end->num_rows * rows->stride_bytes : tli_area_bytes(x, end->num_rows);
+    wire->bytes = is_user ? end->num_rows * rows->stride_bytes : tli_area_bytes(x, end->area, end->num_rows);
     wire->rows = x->steps.areas[end->area].rows;
     wire->stride_bytes = is_user ? rows->stride_bytes : 0;
 }
@@ -198,12 +199,15 @@ static tulle_status_t prepare(tulle_exchange_t *x, tli_arena_t *scratch, ends_t 
                                    .lends = lends_itself(x),
                                    .names_runs = 1,
                                    .by_message = !has_halves(x),
-                                   .transport = x->transport};
+                                   .transport = x->transport,
+                                   .wire_precision = x->wire_precision,
+                                   .wire_levels = x->wire_levels};
     if (x->direction == TULLE_GATHER)
         TLI_TRY(list_lent(x, scratch, &options.is_lent));
     TLI_TRY(tli_steps_build(x->plan, x->direction, &options, &x->arena, &x->steps));
     TLI_TRY(tli_check_staging(x));
     TLI_TRY(alloc_ends(x, scratch, ends));
+    TLI_TRY(tli_wire_precision_prepare(x));
     tli_areas_place_user(x);
     TLI_TRY(reserve_staging(x, ends));
 done:
@@ -237,6 +241,8 @@ static tulle_status_t read_options(const tulle_exchange_options_t *given, const 
     TLI_REQUIRE(options.transport >= TULLE_TRANSPORT_AUTO && options.transport < TULLE_NUM_TRANSPORTS, TULLE_ERR_ARG,
                 "options.transport is %d, none of TULLE_TRANSPORT_MAP", (int)options.transport);
     x->transport = options.transport;
+    x->wire_precision = options.wire_precision;
+    x->wire_levels = options.wire_levels;
     x->op = options.op == 0 ? TULLE_OP_SUM : options.op;
     x->timeout_ms = options.timeout_ms > 0 ? options.timeout_ms : plan->comm->timeout_ms;
 done:

@@ -18,11 +18,14 @@
 #include "collectives/exchange.h"
 #include "src/device/pack_device.h"
 #include "src/device/stream.h"
+#include "src/device/wire_device.h"
 #include "src/transport/gpu_memory.h"
 
-/** A kernel: rows copied for several tasks, fields and peers at a time, or one reduction. */
+/** A kernel: rows copied for several tasks, fields and peers at a time, or one reduction, or one operation that rounds
+ * or widens. */
 typedef struct tli_launch {
-    int is_reduction;
+    int is_reduction, is_wire;
+    tli_wire_args_t wire;
     tli_push_args_t push;
     tli_reduce_args_t reduction;
     int64_t areas_alignment;
@@ -64,8 +67,9 @@ typedef struct tli_program {
     tli_operation_t *operations; /* as those of the steps, with lists on the device */
     unsigned char *image;        /* pinned host memory: segments, areas of every field, then lists */
     unsigned char *device_image;
-    tli_rows_t *areas_image; /* [num_fields][num_areas] in the image */
-    const tli_rows_t *areas; /* the same on the device */
+    tli_rows_t *areas_image;             /* [num_fields][num_areas] in the image */
+    const tli_rows_t *areas;             /* the same on the device */
+    const unsigned char *area_precision; /* [num_areas] on the device */
     int64_t image_bytes;
     int64_t bound_bytes; /* of the front: what changes with the caller's buffers */
     tli_arena_t arena;
@@ -116,6 +120,14 @@ tulle_status_t tli_program_build(const tulle_exchange_t *x, const tli_wiring_t *
 /** Write what depends on the caller's buffers: segments, areas, launches. */
 void tli_program_bind(const tulle_exchange_t *x, tli_program_t *program);
 void tli_program_free(tli_program_t *program);
+
+/* --- collectives/device_wire.c ----------------------------------------------------------------------------------- */
+
+/** Whether an operation has areas of different precisions, or combines what may be in any. */
+int tli_converts(const tulle_exchange_t *x, const tli_operation_t *operation);
+/** Its kernel. @param[in] operation with lists on the device */
+tli_launch_t tli_wire_launch(const tulle_exchange_t *x, const tli_program_t *program, const tli_operation_t *operation,
+                             int field);
 
 /* --- collectives/device_bind.c, device_execute.c ------------------------------------------------------------------ */
 

@@ -36,7 +36,7 @@ static void place_slots(const tulle_exchange_t *x, int64_t bytes[TLI_NUM_REGIONS
         if (x->steps.areas[end->area].kind != TLI_AREA_SHARED)
             continue;
         offset_of_area[end->area] = bytes[region];
-        bytes[region] += whole_slots(tli_area_bytes(x, end->num_rows));
+        bytes[region] += whole_slots(tli_area_bytes(x, end->area, end->num_rows));
     }
 }
 
@@ -70,8 +70,12 @@ done:
 static tulle_status_t lay_out_steps(tulle_exchange_t *x, int in_place)
 {
     tulle_status_t st = TULLE_OK;
-    tli_steps_options_t options = {
-        .in_place = in_place, .names_runs = 1, .transport = x->transport, .gpus = &x->device->peers};
+    tli_steps_options_t options = {.in_place = in_place,
+                                   .names_runs = 1,
+                                   .transport = x->transport,
+                                   .wire_precision = x->wire_precision,
+                                   .wire_levels = x->wire_levels,
+                                   .gpus = &x->device->peers};
     TLI_TRY(tli_steps_build(x->plan, x->direction, &options, &x->arena, &x->steps));
     TLI_TRY(tli_check_staging(x));
     TLI_TRY(tli_arena_alloc(&x->arena, x->num_fields * x->steps.num_areas, sizeof *x->areas, &x->areas));

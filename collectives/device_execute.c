@@ -7,6 +7,8 @@
 
 static tulle_status_t launch(const tli_launch_t *launch, void *stream)
 {
+    if (launch->is_wire)
+        return tli_wire_rows_launch(&launch->wire, stream);
     return launch->is_reduction ? tli_reduce_rows_launch(&launch->reduction, launch->areas_alignment, stream)
                                 : tli_push_rows_launch(&launch->push, stream);
 }

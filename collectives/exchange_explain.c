@@ -28,17 +28,23 @@ static int receives_in_place(const tulle_exchange_t *x)
     return is_in_place;
 }
 
+static int64_t travelling_row_bytes(const tulle_exchange_t *x, const tli_end_t *end)
+{
+    int64_t bytes = 0;
+    for (int f = 0; f < x->num_fields; f++)
+        bytes += end->precision == TULLE_WIRE_PRECISION_NONE ? tli_field_row_bytes(&x->fields[f])
+                                                             : tli_wire_row_bytes(end->precision, x->fields[f].width);
+    return bytes;
+}
+
 static void count(const tulle_exchange_t *x, tulle_exchange_stats_t *stats)
 {
-    int64_t row_bytes = 0;
-    for (int f = 0; f < x->num_fields; f++)
-        row_bytes += tli_field_row_bytes(&x->fields[f]);
     for (int64_t w = 0; w < x->steps.num_receives; w++) {
         const tli_end_t *end = &x->steps.receive_ends[w];
         tulle_transport_stats_t *transport = &stats->transports[transport_of(end)];
         transport->messages++;
         transport->rows += end->num_rows;
-        transport->bytes += end->num_rows * row_bytes;
+        transport->bytes += end->num_rows * travelling_row_bytes(x, end);
     }
     stats->on_device = x->device != NULL;
     stats->num_stages = x->device != NULL ? (int32_t)x->device->program.num_stages : 0;
@@ -91,6 +97,10 @@ static tulle_status_t print(const tulle_exchange_t *x, const tulle_exchange_stat
             x->num_fields == 1 ? "" : "s", stats->on_device ? "GPUs" : "the host");
     if (stats->on_device)
         fprintf(out, " in %d stages", (int)stats->num_stages);
+    if (x->wire_precision != TULLE_WIRE_PRECISION_NONE)
+        fprintf(out, "; messages across level %s%s carry %s",
+                tulle_topology_level_name(x->plan->comm->topology, x->wire_levels - 1),
+                x->wire_levels > 1 ? " and above" : "", tulle_wire_precision_name(x->wire_precision));
     fprintf(out, "; %d of %d ranks receive in place\n\n  %-14s %10s %12s %12s\n", (int)stats->in_place,
             x->plan->comm->size, "transport", "messages", "rows", "MB");
     for (int t = 0; t < TULLE_NUM_TRANSPORTS; t++) {

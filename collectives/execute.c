@@ -45,7 +45,9 @@ static void run_operation(const tulle_exchange_t *x, const tli_operation_t *oper
                                 f->datatype,
                                 x->op,
                                 f->width};
-    if (operation->entry_ptr == NULL)
+    if (x->area_precision != NULL)
+        tli_wire_precision_run(x, operation, field);
+    else if (operation->entry_ptr == NULL)
         run_copy(x, operation, f, areas);
     else
         tli_reduce_rows(&reduce);

@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 
+#include "perf/rounding.h"
 #include "src/agree.h"
 
 #define SLOW_ITERATIONS 3 /* a slow method is repeated for as long as so many slow exchanges, and not warmed up */
@@ -95,7 +96,13 @@ static tulle_status_t check(contestant_t *entry)
     tulle_status_t st = TULLE_OK;
     TLI_TRY(perf_rows_download(&entry->ghost));
     TLI_TRY(perf_rows_download(&entry->one->owned_rows));
-    int64_t wrong = perf_case_count_wrong(entry->one, entry->ghost.image, entry->position);
+    int64_t wrong = 0;
+    double *rounding = &entry->result->rounding;
+    if (entry->one->wire_precision == TULLE_WIRE_PRECISION_NONE)
+        wrong = perf_case_count_wrong(entry->one, entry->ghost.image, entry->position);
+    else
+        wrong = perf_rounding_count_wrong(entry->one, entry->ghost.image, entry->position, rounding);
+    TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, rounding, 1, MPI_DOUBLE, MPI_MAX, entry->one->halo->comm));
     TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, &wrong, 1, MPI_INT64_T, MPI_SUM, entry->one->halo->comm));
     if (wrong > entry->result->wrong)
         entry->result->wrong = wrong;
@@ -131,7 +138,7 @@ static tulle_status_t enter(contest_t *contest, contestant_t *entry)
     TLI_TRY(check(entry));
     TLI_TRY(slowest(contest->comm, &seconds, 1));
     result->setup_us = 1e6 * setup_seconds;
-    if (entry->method->predict != NULL)
+    if (entry->method->predict != NULL && entry->one->wire_precision == TULLE_WIRE_PRECISION_NONE)
         result->predicted_us = entry->method->predict(entry->state);
     result->iterations = contest->options->iterations;
     double slow_seconds = contest->options->slow_seconds;

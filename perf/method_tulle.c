@@ -51,6 +51,7 @@ static tulle_status_t bind(const perf_case_t *one, const tulle_plan_t *plan, voi
     tulle_field_t field = {one->owned_rows.home, ghost, one->values.datatype, one->values.width, 0, 0};
     options.op = one->values.op;
     options.transport = one->transport;
+    options.wire_precision = one->wire_precision;
     TLI_TRY(tulle_exchange_create(plan, one->direction, &field, 1, &options, &state->exchange));
     TLI_TRY(tulle_exchange_get_stats(state->exchange, &stats));
     TLI_TRY(tulle_plan_get_stats(plan, &plan_stats));

@@ -35,6 +35,7 @@ enum option_key {
     KEY_NO_SHARED_MEMORY,
     KEY_MEMORY,
     KEY_TRANSPORT,
+    KEY_WIRE_PRECISION,
     KEY_TIMEOUT_MS,
     KEY_SAVE_PLAN,
     KEY_LOAD_PLAN,
@@ -81,6 +82,8 @@ static const struct argp_option option_table[] = {
      3},
     {"transport", KEY_TRANSPORT, "NAME", 0,
      "the only one to use: auto (default), shared_memory, mpi, cuda_ipc or cuda_staged", 3},
+    {"wire-precision", KEY_WIRE_PRECISION, "NAME", 0,
+     "in which rows of f32 cross between nodes, for tulle: none (default), bf16, f16 or fp8", 3},
     {"timeout-ms", KEY_TIMEOUT_MS, "N", 0, "longest wait for another rank (default: for ever)", 3},
     {"save-plan", KEY_SAVE_PLAN, "FILE", 0, "write the plan", 3},
     {"load-plan", KEY_LOAD_PLAN, "FILE", 0, "use a plan that was written for the same input and topology", 3},
@@ -145,6 +148,7 @@ static const word_t strategies[] = {TULLE_STRATEGY_MAP(PERF_WORD)};
 static const word_t methods[] = {PERF_METHOD_MAP(PERF_WORD)};
 static const word_t memories[] = {PERF_MEMORY_MAP(PERF_WORD)};
 static const word_t transports[] = {TULLE_TRANSPORT_MAP(PERF_WORD)};
+static const word_t precisions[] = {TULLE_WIRE_PRECISION_MAP(PERF_WORD)};
 static const word_t directions[] = {{"gather", 1}, {"scatter", 2}, {"both", 3}};
 static const word_t ghost_orders[] = {{"caller", TULLE_GHOST_ORDER_CALLER}, {"plan", TULLE_GHOST_ORDER_PLAN}};
 
@@ -304,6 +308,10 @@ static tulle_status_t parse_value(int key, const char *text, perf_options_t *opt
         st = parse_word("transport", text, transports, COUNT_OF(transports), &value);
         options->transport = (tulle_transport_t)value;
         return st;
+    case KEY_WIRE_PRECISION:
+        st = parse_word("wire-precision", text, precisions, COUNT_OF(precisions), &value);
+        options->wire_precision = (tulle_wire_precision_t)value;
+        return st;
     case KEY_STRATEGY:
         st = parse_word("strategy", text, strategies, COUNT_OF(strategies), &value);
         options->strategy = (tulle_strategy_t)value;
@@ -461,6 +469,9 @@ static tulle_status_t check_options(perf_options_t *options)
     TLI_REQUIRE((uint64_t)options->width * tulle_datatype_size(options->datatype) <= INT32_MAX, TULLE_ERR_ARG,
                 "--width %" PRId64 " of %s makes rows of 2 GiB or more; give less", options->width,
                 tulle_datatype_name(options->datatype));
+    TLI_REQUIRE(options->wire_precision == TULLE_WIRE_PRECISION_NONE || options->datatype == TULLE_F32, TULLE_ERR_ARG,
+                "--wire-precision %s is for rows of f32, not of %s; leave out --dtype",
+                tulle_wire_precision_name(options->wire_precision), tulle_datatype_name(options->datatype));
     TLI_REQUIRE(options->load_plan == NULL ||
                     (options->strategy == TULLE_STRATEGY_AUTO && options->ghost_order == TULLE_GHOST_ORDER_CALLER),
                 TULLE_ERR_ARG,

@@ -63,6 +63,7 @@ static tulle_status_t time_exchange(const workshop_t *shop, double *began)
     tulle_exchange_t *exchange = NULL;
     options.op = one->values.op;
     options.transport = one->transport;
+    options.wire_precision = one->wire_precision;
     tulle_status_t st = tulle_exchange_create(one->plan, one->direction, &field, 1, &options, &exchange);
     *began = MPI_Wtime() - *began;
     tulle_exchange_destroy(&exchange);

@@ -50,17 +50,58 @@ typedef enum tulle_transport {
 /** Number of transports, AUTO counted. */
 #define TULLE_NUM_TRANSPORTS 5
 
+/** Every precision that rows of f32 may cross in: name, frozen value, text. */
+#define TULLE_WIRE_PRECISION_MAP(X)                                                                                    \
+    X(NONE, 0, "none")                                                                                                 \
+    X(BF16, 1, "bf16")                                                                                                 \
+    X(F16, 2, "f16")                                                                                                   \
+    X(FP8, 3, "fp8")
+
+/**
+ * How rows of f32 are rounded for the wire between nodes, or on more levels. Always to nearest, ties to even. What a
+ * message carries of x is off by at most the bound, where M is the largest finite magnitude in the row:
+ *
+ * | precision | bytes per row | bound | beyond its range | smallest step |
+ * | --- | --- | --- | --- | --- |
+ * | NONE | 4 width | 0: rows cross as they are | | |
+ * | BF16 | 2 width | max(2^-8 abs(x), 2^-134) | from 2^128 (1 - 2^-9) on: infinity | 2^-133, as f32's range |
+ * | F16 | 2 width | max(2^-11 abs(x), 2^-25) | from 65520 on: infinity | 2^-24 below 2^-14 |
+ * | FP8 | width + 1 | max(2^-4 abs(x), 2^-17 M, 2^-136) | none: the row's scale follows M | below 2^-16 M, or 2^-135 |
+ *
+ * FP8 is e4m3 (four bits of exponent, three of fraction) times a scale of the row, a power of two in one byte. NaN
+ * stays NaN and zero keeps its sign in each; infinity stays what it is in BF16 and F16 and becomes NaN in FP8, which
+ * has none, whereas the finite scalars of that row keep their bound. Values that a precision holds cross unchanged; so
+ * rounding again what was rounded changes nothing, and a row that crosses several times is as near as after the first.
+ *
+ * Gather: a ghost row is the owner's row as it is, or rounded once, if it crossed. Scatter: sums (or min, max, prod)
+ * are formed in f32 before and after, and each message rounds the partial sums that it carries; every contribution
+ * crosses between nodes once, alone or summed up with others of its node. So a sum is off by at most the bounds of what
+ * crossed together, besides the rounding of f32 itself; and in F16 a partial sum from 65520 on is infinity. The same
+ * rows give the same bits in every run of a plan.
+ */
+typedef enum tulle_wire_precision {
+#define TULLE_WIRE_PRECISION_ENUM(name, value, text) TULLE_WIRE_PRECISION_##name = value,
+    TULLE_WIRE_PRECISION_MAP(TULLE_WIRE_PRECISION_ENUM)
+#undef TULLE_WIRE_PRECISION_ENUM
+} tulle_wire_precision_t;
+
 /** Tunables of tulle_exchange_create(). Zero always means "library default". Append fields, never reorder. */
 typedef struct tulle_exchange_options {
     size_t struct_size;          /**< [bytes] set by the initializer */
     tulle_op_t op;               /**< reduction of scatter, equal on every rank; default sum; ignored by gather */
     int64_t timeout_ms;          /**< [ms] longest wait; 0 = the communicator's; not for rows on GPUs */
     tulle_transport_t transport; /**< the only one to use, equal on every rank; default AUTO */
+    tulle_wire_precision_t wire_precision; /**< of rows that cross the levels below in messages; all fields must be f32;
+                                                equal on every rank; default NONE */
+    int32_t wire_levels; /**< [count] outermost levels that it is for: 1 between nodes, 2 also between the outermost
+                              domains in a node, ...; equal on every rank; 0 = 1. What is read out of shared memory
+                              is never rounded */
 } tulle_exchange_options_t;
 
 /* clang-format off */
 /** Defaults for every field. */
-#define TULLE_EXCHANGE_OPTIONS_INIT {sizeof(tulle_exchange_options_t), TULLE_OP_SUM, 0, TULLE_TRANSPORT_AUTO}
+#define TULLE_EXCHANGE_OPTIONS_INIT                                                                                    \
+    {sizeof(tulle_exchange_options_t), TULLE_OP_SUM, 0, TULLE_TRANSPORT_AUTO, TULLE_WIRE_PRECISION_NONE, 0}
 /* clang-format on */
 
 /**
@@ -81,6 +122,14 @@ TULLE_API const char *tulle_transport_name(tulle_transport_t transport);
 TULLE_API tulle_status_t tulle_transport_parse(const char *name, tulle_transport_t *transport_out);
 
 /**
+ * Text form of a wire precision, such as "bf16".
+ * @param[in] precision one of TULLE_WIRE_PRECISION_MAP
+ * @return never NULL; static storage; "unknown" for a value that is no precision
+ * @collective no   @threads any   @cost O(1)
+ */
+TULLE_API const char *tulle_wire_precision_name(tulle_wire_precision_t precision);
+
+/**
  * Bind a plan to buffers. Everything that the exchange will ever allocate is allocated here.
  *
  * When a buffer of any rank is in device or managed memory, the GPUs move the rows: all buffers must then be in device,
@@ -94,10 +143,13 @@ TULLE_API tulle_status_t tulle_transport_parse(const char *name, tulle_transport
  * @param[in]  options      borrowed for the call; NULL = defaults
  * @param[out] exchange_out owned by the caller, free with tulle_exchange_destroy(); untouched on failure
  * @retval TULLE_ERR_ARG a null pointer, a width below 1, a stride below the width, overlapping buffers; plain host
- *         memory where other rows are on GPUs; a transport that does not move rows of such memory
- * @retval TULLE_ERR_MISMATCH ranks disagree about direction, op, transport, number of fields, datatype or width
+ *         memory where other rows are on GPUs; a transport that does not move rows of such memory; an unknown wire
+ * precision; more wire levels than the topology has
+ * @retval TULLE_ERR_MISMATCH ranks disagree about direction, op, transport, wire precision or levels, number of fields,
+ *         datatype or width
  * @retval TULLE_ERR_UNSUPPORTED an op that the datatype does not know; a peer that the transport does not reach; rows
- * on GPUs of several machines; TULLE_ERR_OVERFLOW sizes beyond 2^62 bytes
+ * on GPUs of several machines; a wire precision for other rows than f32; TULLE_ERR_OVERFLOW sizes beyond
+ * 2^62 bytes
  * @retval TULLE_ERR_NOMEM; TULLE_ERR_TRANSPORT; TULLE_ERR_REMOTE another rank failed
  * @threads one thread per comm at a time   @cost staging memory for the rows of this rank's messages
  */
@@ -154,7 +206,7 @@ TULLE_API tulle_status_t tulle_exchange_wait(tulle_exchange_t *exchange);
 typedef struct tulle_transport_stats {
     int64_t messages; /**< [messages] */
     int64_t rows;     /**< [rows] */
-    int64_t bytes;    /**< [bytes] of all fields */
+    int64_t bytes;    /**< [bytes] of all fields, in the precision in which they travel */
 } tulle_transport_stats_t;
 
 /** How an exchange moves its rows, summed over all ranks. */
