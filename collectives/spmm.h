@@ -14,7 +14,8 @@
 /** Rows that arrived with some messages, and what is multiplied with them. */
 typedef struct tli_spmm_part {
     tli_sparse_t block;
-    int64_t num_messages; /* of the gather plan, from its first on: those of the parts before are among them */
+    int64_t num_messages;
+    int64_t *messages; /* [num_messages] of the gather plan: once they and those of the parts before are here */
 } tli_spmm_part_t;
 
 /** Exchanges of one way, bound to one width. The rows they end in are theirs; those they begin with come and go. */
@@ -78,17 +79,24 @@ typedef struct tli_triples {
     int64_t *entry;     /* [num] */
 } tli_triples_t;
 
-/** A block of all rows from triples, in their order within each row. Values are not filled. */
+/** Room for so many. */
+tulle_status_t tli_triples_alloc(tli_arena_t *arena, int64_t most, tli_triples_t *triples_out);
+
+static inline void tli_triples_add(tli_triples_t *triples, int64_t row, int64_t col, int64_t entry)
+{
+    triples->row[triples->num] = (int32_t)row;
+    triples->col[triples->num] = (int32_t)col;
+    triples->entry[triples->num++] = entry;
+}
+
+/** A block of all rows, empty ones too, from triples, in their order within each row. It has no values. */
 tulle_status_t tli_sparse_build(tli_arena_t *arena, int64_t num_rows, int64_t num_cols, const tli_triples_t *triples,
-                                size_t scalar_bytes, tli_sparse_t *block_out);
+                                tli_sparse_t *block_out);
 
-/** Take the values of a block from the list that its entries point into. */
-void tli_sparse_fill(tli_sparse_t *block, const void *values, size_t scalar_bytes);
+/** Make a direction ready: its blocks, with values. Local, but all ranks do it at the same time. */
+tulle_status_t tli_spmm_prepare(tulle_spmm_t *spmm, tli_spmm_way_t *way);
 
-/** The way of a direction, from the blocks of the matrix. Local. */
-tulle_status_t tli_spmm_make_way(tulle_spmm_t *spmm, int is_transposed, tli_spmm_way_t *way);
-
-/** Fill the blocks of all ways that are made. */
+/** Take the values of all blocks that are made from the lists that their entries point into. */
 void tli_spmm_fill(tulle_spmm_t *spmm);
 
 /* --- running: spmm_run.c ----------------------------------------------------------------------------------------- */

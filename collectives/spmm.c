@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * A distributed sparse matrix: checked, its columns found and renumbered, its plans made. */
+#include "collectives/spmm.h"
+
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "src/agree.h"
+#include "src/options.h"
+
+#define DEFAULT_WIDTH    64
+#define DEFAULT_BINDINGS 4
+#define MOST_BINDINGS    64
+
+const char *tulle_cover_name(tulle_cover_t cover)
+{
+#define COVER_NAME(name, value, text)                                                                                  \
+    case value:                                                                                                        \
+        return text;
+    switch ((int)cover) {
+        TULLE_COVER_MAP(COVER_NAME)
+    }
+#undef COVER_NAME
+    return "unknown";
+}
+
+tulle_status_t tulle_cover_parse(const char *name, tulle_cover_t *cover_out)
+{
+    tulle_status_t st = TULLE_OK;
+    TLI_REQUIRE(name != NULL && cover_out != NULL, TULLE_ERR_ARG, "name or cover_out is NULL");
+    for (int cover = TULLE_COVER_AUTO; cover <= TULLE_COVER_BALANCED; cover++) {
+        if (strcmp(name, tulle_cover_name((tulle_cover_t)cover)) == 0) {
+            *cover_out = (tulle_cover_t)cover;
+            goto done;
+        }
+    }
+    TLI_FAIL(TULLE_ERR_ARG, "no cover is called \"%.40s\": auto, columns, least, balanced", name);
+done:
+    return st;
+}
+
+/* --- creation ---------------------------------------------------------------------------------------------------- */
+
+typedef struct builder {
+    tulle_spmm_t *spmm;
+    const tulle_layout_t *rows, *columns;
+    const tulle_csr_t *matrix;
+    tli_arena_t arena;          /* scratch */
+    tli_runs_t own;             /* columns of this rank */
+    int64_t *place;             /* [nonzeros] own column, or -1 - its place among the foreign ones */
+    int64_t *foreign_ids;       /* [num_foreign] distinct foreign columns, ascending */
+    int64_t num_foreign;
+    tulle_pattern_t *pattern;   /* of the foreign columns */
+} builder_t;
+
+static tulle_status_t read_options(const tulle_spmm_options_t *given, tulle_spmm_options_t *options)
+{
+    tulle_status_t st = TULLE_OK;
+    *options = (tulle_spmm_options_t)TULLE_SPMM_OPTIONS_INIT;
+    TLI_TRY(tli_options_take(given, options, sizeof *options, sizeof *options, "TULLE_SPMM_OPTIONS_INIT"));
+    TLI_REQUIRE(options->cover >= TULLE_COVER_AUTO && options->cover <= TULLE_COVER_BALANCED, TULLE_ERR_ARG,
+                "options.cover is %d, none of TULLE_COVER_MAP", (int)options->cover);
+    TLI_REQUIRE(options->width >= 0, TULLE_ERR_ARG, "options.width is %lld, must not be negative",
+                (long long)options->width);
+    TLI_REQUIRE(options->num_threads >= 0, TULLE_ERR_ARG, "options.num_threads is %d, must not be negative",
+                (int)options->num_threads);
+    TLI_REQUIRE(options->num_bindings >= 0 && options->num_bindings <= MOST_BINDINGS, TULLE_ERR_ARG,
+                "options.num_bindings is %d, must be in [0, %d]", (int)options->num_bindings, MOST_BINDINGS);
+    options->width = options->width == 0 ? DEFAULT_WIDTH : options->width;
+    options->num_bindings = options->num_bindings == 0 ? DEFAULT_BINDINGS : options->num_bindings;
+done:
+    return st;
+}
+
+static int64_t column_of(const tulle_csr_t *matrix, int64_t e)
+{
+    return matrix->index_type == TULLE_I32 ? ((const int32_t *)matrix->col_idx)[e]
+                                           : ((const int64_t *)matrix->col_idx)[e];
+}
+
+static tulle_status_t check_types(const tulle_csr_t *matrix)
+{
+    tulle_status_t st = TULLE_OK;
+    TLI_REQUIRE(matrix->index_type == TULLE_I32 || matrix->index_type == TULLE_I64, TULLE_ERR_UNSUPPORTED,
+                "columns are of type %s: i32 and i64 are offered", tulle_datatype_name(matrix->index_type));
+    TLI_REQUIRE(matrix->value_type == TULLE_F32 || matrix->value_type == TULLE_F64, TULLE_ERR_UNSUPPORTED,
+                "values are of type %s: f32 and f64 are offered", tulle_datatype_name(matrix->value_type));
+done:
+    return st;
+}
+
+static tulle_status_t check_row(const tulle_csr_t *matrix, int64_t row)
+{
+    tulle_status_t st = TULLE_OK;
+    for (int64_t e = matrix->row_ptr[row]; e < matrix->row_ptr[row + 1]; e++) {
+        int64_t column = column_of(matrix, e);
+        TLI_REQUIRE(column >= 0 && column < TLI_MAX_ID, TULLE_ERR_ARG,
+                    "nonzero %lld of row %lld is in column %lld: columns are in [0, 2^62)", (long long)e,
+                    (long long)row, (long long)column);
+        TLI_REQUIRE(e == matrix->row_ptr[row] || column > column_of(matrix, e - 1), TULLE_ERR_ARG,
+                    "nonzero %lld of row %lld is in column %lld, the one before in %lld: columns must ascend",
+                    (long long)e, (long long)row, (long long)column, (long long)column_of(matrix, e - 1));
+    }
+done:
+    return st;
+}
+
+static tulle_status_t check_matrix(const tulle_layout_t *rows, const tulle_layout_t *columns,
+                                   const tulle_csr_t *matrix)
+{
+    tulle_status_t st = TULLE_OK;
+    TLI_REQUIRE(matrix != NULL && matrix->row_ptr != NULL, TULLE_ERR_ARG, "the matrix or its row_ptr is NULL");
+    TLI_REQUIRE(rows != NULL && rows->num_rows >= 0, TULLE_ERR_ARG, "the row layout is NULL or has a negative size");
+    TLI_REQUIRE(columns != NULL && columns->num_rows >= 0, TULLE_ERR_ARG,
+                "the column layout is NULL or has a negative size");
+    TLI_REQUIRE(rows->num_rows < INT32_MAX && columns->num_rows < INT32_MAX, TULLE_ERR_OVERFLOW,
+                "%lld rows and %lld columns on one rank: at most 2^31 - 2", (long long)rows->num_rows,
+                (long long)columns->num_rows);
+    TLI_TRY(check_types(matrix));
+    TLI_REQUIRE(matrix->row_ptr[0] == 0, TULLE_ERR_ARG, "row_ptr[0] is %lld, must be 0",
+                (long long)matrix->row_ptr[0]);
+    for (int64_t r = 0; r < rows->num_rows; r++)
+        TLI_REQUIRE(matrix->row_ptr[r + 1] >= matrix->row_ptr[r], TULLE_ERR_ARG,
+                    "row_ptr decreases from %lld to %lld at row %lld", (long long)matrix->row_ptr[r],
+                    (long long)matrix->row_ptr[r + 1], (long long)r);
+    TLI_REQUIRE(matrix->row_ptr[rows->num_rows] == 0 || (matrix->col_idx != NULL && matrix->values != NULL),
+                TULLE_ERR_ARG, "col_idx or values is NULL but there are %lld nonzeros",
+                (long long)matrix->row_ptr[rows->num_rows]);
+    for (int64_t r = 0; r < rows->num_rows; r++)
+        TLI_TRY(check_row(matrix, r));
+done:
+    return st;
+}
+
+/* Row of this rank that a column is, or -1. @param[in,out] run where the last one was found: columns come in runs */
+static int64_t own_row(const tli_runs_t *own, int64_t id, int64_t *run)
+{
+    const int64_t *words = own->words + 3 * *run;
+    int64_t low = 0, high = own->num;
+    if (own->num == 0 || (words[0] <= id && id < words[0] + words[1]))
+        return own->num == 0 ? -1 : words[2] + id - words[0];
+    while (low < high) {
+        int64_t middle = low + (high - low) / 2;
+        if (own->words[3 * middle] + own->words[3 * middle + 1] <= id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low == own->num || id < own->words[3 * low])
+        return -1;
+    *run = low;
+    return own->words[3 * low + 2] + id - own->words[3 * low];
+}
+
+static tulle_status_t find_columns(builder_t *b)
+{
+    tulle_status_t st = TULLE_OK;
+    int64_t num_nonzeros = b->spmm->num_nonzeros, n = 0, run = 0;
+    int64_t *ids = NULL, *place = NULL;
+    TLI_TRY(tli_arena_alloc_raw(&b->arena, num_nonzeros, sizeof *b->place, &b->place));
+    TLI_TRY(tli_arena_alloc_raw(&b->arena, num_nonzeros, sizeof *ids, &ids));
+    for (int64_t e = 0; e < num_nonzeros; e++) {
+        int64_t column = column_of(b->matrix, e);
+        b->place[e] = own_row(&b->own, column, &run);
+        if (b->place[e] < 0)
+            ids[n++] = column;
+    }
+    TLI_TRY(tli_arena_alloc_raw(&b->arena, n, sizeof *place, &place));
+    TLI_TRY(tli_distinct_ids(&b->arena, ids, n, place, &b->foreign_ids, &b->num_foreign));
+    TLI_REQUIRE(b->num_foreign < INT32_MAX, TULLE_ERR_OVERFLOW, "%lld foreign columns on one rank: at most 2^31 - 2",
+                (long long)b->num_foreign);
+    for (int64_t e = 0, i = 0; e < num_nonzeros; e++)
+        if (b->place[e] < 0)
+            b->place[e] = -1 - place[i++];
+done:
+    return st;
+}
+
+static tulle_status_t copy_values(builder_t *b)
+{
+    tulle_status_t st = TULLE_OK;
+    tulle_spmm_t *spmm = b->spmm;
+    size_t bytes = tulle_datatype_size(spmm->type);
+    TLI_TRY(tli_arena_alloc_raw(&spmm->arena, spmm->num_nonzeros, bytes, &spmm->values));
+    if (spmm->num_nonzeros > 0)
+        memcpy(spmm->values, b->matrix->values, (size_t)spmm->num_nonzeros * bytes);
+done:
+    return st;
+}
+
+/* Who owns which column. All ranks come here, whatever their status. */
+static tulle_status_t find_owners(builder_t *b, tulle_status_t local)
+{
+    tulle_comm_t *comm = b->spmm->comm;
+    tulle_status_t st = tli_pattern_check_rows(comm, local, b->rows, &b->arena);
+    st = tli_layout_to_runs(comm, st, b->columns, "matrix columns", &b->arena, &b->own);
+    if (st == TULLE_OK)
+        st = find_columns(b);
+    if (st == TULLE_OK)
+        st = copy_values(b);
+    return tli_pattern_from_runs(comm, st, &b->own, st == TULLE_OK ? b->columns->num_rows : 0, b->foreign_ids,
+                                 b->num_foreign, &b->pattern);
+}
+
+static tulle_status_t make_plan(const builder_t *b, const tulle_pattern_t *pattern, tulle_plan_t **plan_out)
+{
+    tulle_plan_options_t options = TULLE_PLAN_OPTIONS_INIT;
+    options.strategy = b->spmm->options.strategy;
+    options.ghost_order = TULLE_GHOST_ORDER_PLAN;
+    options.row_bytes = b->spmm->options.width * (int64_t)tulle_datatype_size(b->spmm->type);
+    return tulle_plan_create(b->spmm->comm, pattern, &options, plan_out);
+}
+
+static tulle_status_t make_blocks(builder_t *b)
+{
+    tulle_status_t st = TULLE_OK;
+    tulle_spmm_t *spmm = b->spmm;
+    tli_triples_t own, ghost, foreign = {0, NULL, NULL, NULL};
+    int64_t *position = NULL;
+    TLI_TRY(tli_arena_alloc_raw(&b->arena, b->num_foreign, sizeof *position, &position));
+    TLI_TRY(tulle_plan_ghost_order(spmm->gather, position));
+    TLI_TRY(tli_triples_alloc(&b->arena, spmm->num_nonzeros, &own));
+    TLI_TRY(tli_triples_alloc(&b->arena, spmm->num_nonzeros, &ghost));
+    for (int64_t row = 0; row < spmm->num_rows; row++)
+        for (int64_t e = b->matrix->row_ptr[row]; e < b->matrix->row_ptr[row + 1]; e++) {
+            if (b->place[e] >= 0)
+                tli_triples_add(&own, row, b->place[e], e);
+            else
+                tli_triples_add(&ghost, row, position[-1 - b->place[e]], e);
+        }
+    TLI_TRY(tli_sparse_build(&spmm->arena, spmm->num_rows, spmm->num_cols, &own, &spmm->own));
+    TLI_TRY(tli_sparse_build(&spmm->arena, spmm->num_rows, tulle_plan_num_ghosts(spmm->gather), &ghost, &spmm->ghost));
+    TLI_TRY(tli_sparse_build(&spmm->arena, 0, spmm->num_cols, &foreign, &spmm->foreign));
+done:
+    return st;
+}
+
+static tulle_status_t alloc_spmm(builder_t *b, tulle_comm_t *comm)
+{
+    tulle_status_t st = TULLE_OK;
+    TLI_TRY(tli_alloc(sizeof *b->spmm, &b->spmm));
+    b->spmm->comm = tli_comm_retain(comm);
+    b->spmm->type = b->matrix->value_type;
+    b->spmm->num_rows = b->rows->num_rows;
+    b->spmm->num_cols = b->columns->num_rows;
+    b->spmm->num_nonzeros = b->matrix->row_ptr[b->rows->num_rows];
+    b->spmm->forward.num_b = b->spmm->transposed.num_c = b->spmm->num_cols;
+    b->spmm->forward.num_c = b->spmm->transposed.num_b = b->spmm->num_rows;
+done:
+    return st;
+}
+
+/* What must be equal on all ranks, in one word. */
+static int64_t kind_of(const tulle_spmm_options_t *o, const tulle_csr_t *matrix)
+{
+    return (int64_t)((uint64_t)o->width << 20 | (uint64_t)o->num_bindings << 13 | (uint64_t)o->is_trusted << 12 |
+                     (uint64_t)matrix->value_type << 8 | (uint64_t)o->strategy << 4 | (uint64_t)o->cover) &
+           INT64_MAX;
+}
+
+/* All ranks come here, whatever their status. */
+static tulle_status_t build(builder_t *b, tulle_comm_t *comm, tulle_status_t local, const tulle_spmm_options_t *options)
+{
+    tulle_status_t st = local;
+    TLI_TRY(tli_agree_on(comm->mpi, st, st == TULLE_OK ? kind_of(options, b->matrix) : 0,
+                         "value type or options (width << 20 | bindings << 13 | trusted << 12 | type << 8 | strategy "
+                         "<< 4 | cover)"));
+    b->spmm->options = *options;
+    TLI_TRY(find_owners(b, st));
+    TLI_TRY(make_plan(b, b->pattern, &b->spmm->gather));
+    st = make_blocks(b);
+    if (st == TULLE_OK)
+        st = tli_spmm_prepare(b->spmm, &b->spmm->forward);
+    TLI_TRY(tli_agree(comm->mpi, st));
+done:
+    return st;
+}
+
+tulle_status_t tulle_spmm_create(tulle_comm_t *comm, const tulle_layout_t *rows, const tulle_layout_t *columns,
+                                 const tulle_csr_t *matrix, const tulle_spmm_options_t *options_given,
+                                 tulle_spmm_t **spmm_out)
+{
+    tulle_status_t st = TULLE_OK;
+    builder_t b = {.rows = rows, .columns = columns, .matrix = matrix};
+    tulle_spmm_options_t options;
+    TLI_TRY(tli_check_comm(comm));
+    st = read_options(options_given, &options);
+    if (st == TULLE_OK && spmm_out == NULL)
+        st = tli_fail(TULLE_ERR_ARG, 0, TLI_WHERE, "spmm_out is NULL");
+    if (st == TULLE_OK)
+        st = check_matrix(rows, columns, matrix);
+    if (st == TULLE_OK)
+        st = alloc_spmm(&b, comm);
+    TLI_TRY(build(&b, comm, st, &options));
+    *spmm_out = b.spmm;
+    b.spmm = NULL;
+done:
+    tulle_pattern_destroy(&b.pattern);
+    tulle_spmm_destroy(&b.spmm);
+    tli_arena_release(&b.arena);
+    return st;
+}
+
+void tulle_spmm_destroy(tulle_spmm_t **spmm)
+{
+    tulle_spmm_t *s = spmm != NULL ? *spmm : NULL;
+    if (s != NULL) {
+        tli_spmm_unbind(&s->forward);
+        tli_spmm_unbind(&s->transposed);
+        tulle_plan_destroy(&s->gather);
+        tulle_plan_destroy(&s->scatter);
+        tulle_plan_destroy(&s->values_plan);
+        tulle_comm_destroy(&s->comm);
+        tli_arena_release(&s->arena);
+        tli_free(s);
+        *spmm = NULL;
+    }
+}
+
+const tulle_plan_t *tulle_spmm_plan(const tulle_spmm_t *spmm, tulle_direction_t direction)
+{
+    if (spmm == NULL)
+        return NULL;
+    return direction == TULLE_GATHER ? spmm->gather : spmm->scatter;
+}
+
+tulle_status_t tulle_spmm_run_sampled(tulle_spmm_t *spmm, const tulle_product_t *product, void *values_out)
+{
+    (void)spmm, (void)product, (void)values_out;
+    return tli_fail(TULLE_ERR_UNSUPPORTED, 0, TLI_WHERE, "not yet");
+}
+
+tulle_status_t tulle_spmm_set_values(tulle_spmm_t *spmm, const void *values)
+{
+    (void)spmm, (void)values;
+    return tli_fail(TULLE_ERR_UNSUPPORTED, 0, TLI_WHERE, "not yet");
+}
+
+tulle_status_t tulle_spmm_get_stats(const tulle_spmm_t *spmm, tulle_spmm_stats_t *stats)
+{
+    (void)spmm, (void)stats;
+    return tli_fail(TULLE_ERR_UNSUPPORTED, 0, TLI_WHERE, "not yet");
+}
