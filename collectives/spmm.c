@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * A distributed sparse matrix: checked, its columns found and renumbered, its plans made. */
-#include "collectives/spmm.h"
+#include "collectives/spmm_build.h"
 
 #include <stddef.h>
 #include <stdio.h>
@@ -41,18 +41,6 @@ done:
 }
 
 /* --- creation ---------------------------------------------------------------------------------------------------- */
-
-typedef struct builder {
-    tulle_spmm_t *spmm;
-    const tulle_layout_t *rows, *columns;
-    const tulle_csr_t *matrix;
-    tli_arena_t arena;          /* scratch */
-    tli_runs_t own;             /* columns of this rank */
-    int64_t *place;             /* [nonzeros] own column, or -1 - its place among the foreign ones */
-    int64_t *foreign_ids;       /* [num_foreign] distinct foreign columns, ascending */
-    int64_t num_foreign;
-    tulle_pattern_t *pattern;   /* of the foreign columns */
-} builder_t;
 
 static tulle_status_t read_options(const tulle_spmm_options_t *given, tulle_spmm_options_t *options)
 {
@@ -153,7 +141,7 @@ static int64_t own_row(const tli_runs_t *own, int64_t id, int64_t *run)
     return own->words[3 * low + 2] + id - own->words[3 * low];
 }
 
-static tulle_status_t find_columns(builder_t *b)
+static tulle_status_t find_columns(tli_spmm_builder_t *b)
 {
     tulle_status_t st = TULLE_OK;
     int64_t num_nonzeros = b->spmm->num_nonzeros, n = 0, run = 0;
@@ -177,7 +165,7 @@ done:
     return st;
 }
 
-static tulle_status_t copy_values(builder_t *b)
+static tulle_status_t copy_values(tli_spmm_builder_t *b)
 {
     tulle_status_t st = TULLE_OK;
     tulle_spmm_t *spmm = b->spmm;
@@ -190,7 +178,7 @@ done:
 }
 
 /* Who owns which column. All ranks come here, whatever their status. */
-static tulle_status_t find_owners(builder_t *b, tulle_status_t local)
+static tulle_status_t find_owners(tli_spmm_builder_t *b, tulle_status_t local)
 {
     tulle_comm_t *comm = b->spmm->comm;
     tulle_status_t st = tli_pattern_check_rows(comm, local, b->rows, &b->arena);
@@ -203,40 +191,52 @@ static tulle_status_t find_owners(builder_t *b, tulle_status_t local)
                                  b->num_foreign, &b->pattern);
 }
 
-static tulle_status_t make_plan(const builder_t *b, const tulle_pattern_t *pattern, tulle_plan_t **plan_out)
+tulle_status_t tli_spmm_make_plan(const tulle_spmm_t *spmm, const tulle_pattern_t *pattern, tulle_plan_t **plan_out)
 {
     tulle_plan_options_t options = TULLE_PLAN_OPTIONS_INIT;
-    options.strategy = b->spmm->options.strategy;
+    options.strategy = spmm->options.strategy;
     options.ghost_order = TULLE_GHOST_ORDER_PLAN;
-    options.row_bytes = b->spmm->options.width * (int64_t)tulle_datatype_size(b->spmm->type);
-    return tulle_plan_create(b->spmm->comm, pattern, &options, plan_out);
+    options.row_bytes = spmm->options.width * (int64_t)tulle_datatype_size(spmm->type);
+    return tulle_plan_create(spmm->comm, pattern, &options, plan_out);
 }
 
-static tulle_status_t make_blocks(builder_t *b)
+static tulle_status_t list_nonzeros(tli_spmm_builder_t *b, tli_triples_t *own, tli_triples_t *ghost)
 {
     tulle_status_t st = TULLE_OK;
-    tulle_spmm_t *spmm = b->spmm;
-    tli_triples_t own, ghost, foreign = {0, NULL, NULL, NULL};
+    const tulle_spmm_t *spmm = b->spmm;
     int64_t *position = NULL;
-    TLI_TRY(tli_arena_alloc_raw(&b->arena, b->num_foreign, sizeof *position, &position));
+    TLI_TRY(tli_arena_alloc_raw(&b->arena, tulle_plan_num_needed(spmm->gather), sizeof *position, &position));
     TLI_TRY(tulle_plan_ghost_order(spmm->gather, position));
-    TLI_TRY(tli_triples_alloc(&b->arena, spmm->num_nonzeros, &own));
-    TLI_TRY(tli_triples_alloc(&b->arena, spmm->num_nonzeros, &ghost));
-    for (int64_t row = 0; row < spmm->num_rows; row++)
+    TLI_TRY(tli_triples_alloc(&b->arena, spmm->num_nonzeros, own));
+    TLI_TRY(tli_triples_alloc(&b->arena, spmm->num_nonzeros, ghost));
+    for (int64_t row = 0; row < spmm->num_rows; row++) {
         for (int64_t e = b->matrix->row_ptr[row]; e < b->matrix->row_ptr[row + 1]; e++) {
             if (b->place[e] >= 0)
-                tli_triples_add(&own, row, b->place[e], e);
-            else
-                tli_triples_add(&ghost, row, position[-1 - b->place[e]], e);
+                tli_triples_add(own, row, b->place[e], e);
+            else if (b->kept[-1 - b->place[e]] >= 0)
+                tli_triples_add(ghost, row, position[b->kept[-1 - b->place[e]]], e);
         }
-    TLI_TRY(tli_sparse_build(&spmm->arena, spmm->num_rows, spmm->num_cols, &own, &spmm->own));
-    TLI_TRY(tli_sparse_build(&spmm->arena, spmm->num_rows, tulle_plan_num_ghosts(spmm->gather), &ghost, &spmm->ghost));
-    TLI_TRY(tli_sparse_build(&spmm->arena, 0, spmm->num_cols, &foreign, &spmm->foreign));
+    }
 done:
     return st;
 }
 
-static tulle_status_t alloc_spmm(builder_t *b, tulle_comm_t *comm)
+static tulle_status_t make_blocks(tli_spmm_builder_t *b)
+{
+    tulle_status_t st = TULLE_OK;
+    tulle_spmm_t *spmm = b->spmm;
+    tli_triples_t own, ghost;
+    int64_t num_gathered = tulle_plan_num_ghosts(spmm->gather), num_partial = tulle_plan_num_ghosts(spmm->scatter);
+    TLI_TRY(list_nonzeros(b, &own, &ghost));
+    TLI_TRY(tli_sparse_build(&spmm->arena, spmm->num_rows, spmm->num_cols, &own, &spmm->own));
+    TLI_TRY(tli_sparse_build(&spmm->arena, spmm->num_rows, num_gathered, &ghost, &spmm->ghost));
+    TLI_TRY(tli_sparse_build(&spmm->arena, num_partial, spmm->num_cols, &b->moved, &spmm->foreign));
+    TLI_TRY(tli_spmm_prepare(spmm, &spmm->forward));
+done:
+    return st;
+}
+
+static tulle_status_t alloc_spmm(tli_spmm_builder_t *b, tulle_comm_t *comm)
 {
     tulle_status_t st = TULLE_OK;
     TLI_TRY(tli_alloc(sizeof *b->spmm, &b->spmm));
@@ -260,7 +260,7 @@ static int64_t kind_of(const tulle_spmm_options_t *o, const tulle_csr_t *matrix)
 }
 
 /* All ranks come here, whatever their status. */
-static tulle_status_t build(builder_t *b, tulle_comm_t *comm, tulle_status_t local, const tulle_spmm_options_t *options)
+static tulle_status_t build(tli_spmm_builder_t *b, tulle_comm_t *comm, tulle_status_t local, const tulle_spmm_options_t *options)
 {
     tulle_status_t st = local;
     TLI_TRY(tli_agree_on(comm->mpi, st, st == TULLE_OK ? kind_of(options, b->matrix) : 0,
@@ -268,11 +268,10 @@ static tulle_status_t build(builder_t *b, tulle_comm_t *comm, tulle_status_t loc
                          "<< 4 | cover)"));
     b->spmm->options = *options;
     TLI_TRY(find_owners(b, st));
-    TLI_TRY(make_plan(b, b->pattern, &b->spmm->gather));
-    st = make_blocks(b);
-    if (st == TULLE_OK)
-        st = tli_spmm_prepare(b->spmm, &b->spmm->forward);
-    TLI_TRY(tli_agree(comm->mpi, st));
+    TLI_TRY(tli_spmm_cover(b, st));
+    TLI_TRY(tli_spmm_make_plan(b->spmm, b->pattern, &b->spmm->gather));
+    TLI_TRY(tli_spmm_move(b));
+    TLI_TRY(tli_agree(comm->mpi, make_blocks(b)));
 done:
     return st;
 }
@@ -282,7 +281,7 @@ tulle_status_t tulle_spmm_create(tulle_comm_t *comm, const tulle_layout_t *rows,
                                  tulle_spmm_t **spmm_out)
 {
     tulle_status_t st = TULLE_OK;
-    builder_t b = {.rows = rows, .columns = columns, .matrix = matrix};
+    tli_spmm_builder_t b = {.rows = rows, .columns = columns, .matrix = matrix};
     tulle_spmm_options_t options;
     TLI_TRY(tli_check_comm(comm));
     st = read_options(options_given, &options);
