@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Minimum vertex covers of bipartite graphs: a maximum matching by augmenting along all shortest paths at once (Hopcroft
- * and Karp), then the cover that it proves to be smallest (Koenig). Paths begin at columns without a mate. */
+ * Minimum vertex covers of bipartite graphs: a maximum matching by augmenting along all shortest paths at once
+ * (Hopcroft and Karp), then the cover that it proves to be smallest (Koenig). Paths begin at columns without a mate. */
 #include "collectives/cover.h"
 
 #include <string.h>

@@ -25,8 +25,8 @@ typedef struct tli_block_cover {
 } tli_block_cover_t;
 
 /**
- * A minimum vertex cover: as few rows and columns together as can be. Of several the one with most columns, for a row of
- * B needs no nonzero to be moved.
+ * A minimum vertex cover: as few rows and columns together as can be. Of several the one with most columns, for a row
+ * of B needs no nonzero to be moved.
  * @cost O(nonzeros sqrt(rows + columns)) time
  * @see Hopcroft, Karp, SIAM J. Comput. 2 (1973), doi:10.1137/0202019 (the matching); Koenig, Mat. Lapok 38 (1931)
  */

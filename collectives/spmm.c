@@ -8,6 +8,7 @@
 
 #include "src/agree.h"
 #include "src/options.h"
+#include "topology/model.h"
 
 #define DEFAULT_WIDTH    64
 #define DEFAULT_BINDINGS 4
@@ -94,8 +95,7 @@ done:
     return st;
 }
 
-static tulle_status_t check_matrix(const tulle_layout_t *rows, const tulle_layout_t *columns,
-                                   const tulle_csr_t *matrix)
+static tulle_status_t check_matrix(const tulle_layout_t *rows, const tulle_layout_t *columns, const tulle_csr_t *matrix)
 {
     tulle_status_t st = TULLE_OK;
     TLI_REQUIRE(matrix != NULL && matrix->row_ptr != NULL, TULLE_ERR_ARG, "the matrix or its row_ptr is NULL");
@@ -106,8 +106,7 @@ static tulle_status_t check_matrix(const tulle_layout_t *rows, const tulle_layou
                 "%lld rows and %lld columns on one rank: at most 2^31 - 2", (long long)rows->num_rows,
                 (long long)columns->num_rows);
     TLI_TRY(check_types(matrix));
-    TLI_REQUIRE(matrix->row_ptr[0] == 0, TULLE_ERR_ARG, "row_ptr[0] is %lld, must be 0",
-                (long long)matrix->row_ptr[0]);
+    TLI_REQUIRE(matrix->row_ptr[0] == 0, TULLE_ERR_ARG, "row_ptr[0] is %lld, must be 0", (long long)matrix->row_ptr[0]);
     for (int64_t r = 0; r < rows->num_rows; r++)
         TLI_REQUIRE(matrix->row_ptr[r + 1] >= matrix->row_ptr[r], TULLE_ERR_ARG,
                     "row_ptr decreases from %lld to %lld at row %lld", (long long)matrix->row_ptr[r],
@@ -177,6 +176,16 @@ done:
     return st;
 }
 
+static tulle_status_t alloc_outcome(tli_spmm_builder_t *b)
+{
+    tulle_status_t st = TULLE_OK;
+    TLI_TRY(tli_arena_alloc_raw(&b->arena, b->num_foreign, sizeof *b->kept, &b->kept));
+    TLI_TRY(tli_arena_alloc_raw(&b->arena, b->num_foreign, sizeof *b->owner_rank, &b->owner_rank));
+    TLI_TRY(tli_arena_alloc_raw(&b->arena, b->num_foreign, sizeof *b->owner_row, &b->owner_row));
+done:
+    return st;
+}
+
 /* Who owns which column. All ranks come here, whatever their status. */
 static tulle_status_t find_owners(tli_spmm_builder_t *b, tulle_status_t local)
 {
@@ -187,6 +196,8 @@ static tulle_status_t find_owners(tli_spmm_builder_t *b, tulle_status_t local)
         st = find_columns(b);
     if (st == TULLE_OK)
         st = copy_values(b);
+    if (st == TULLE_OK)
+        st = alloc_outcome(b);
     return tli_pattern_from_runs(comm, st, &b->own, st == TULLE_OK ? b->columns->num_rows : 0, b->foreign_ids,
                                  b->num_foreign, &b->pattern);
 }
@@ -260,7 +271,8 @@ static int64_t kind_of(const tulle_spmm_options_t *o, const tulle_csr_t *matrix)
 }
 
 /* All ranks come here, whatever their status. */
-static tulle_status_t build(tli_spmm_builder_t *b, tulle_comm_t *comm, tulle_status_t local, const tulle_spmm_options_t *options)
+static tulle_status_t build(tli_spmm_builder_t *b, tulle_comm_t *comm, tulle_status_t local,
+                            const tulle_spmm_options_t *options)
 {
     tulle_status_t st = local;
     TLI_TRY(tli_agree_on(comm->mpi, st, st == TULLE_OK ? kind_of(options, b->matrix) : 0,
@@ -268,9 +280,11 @@ static tulle_status_t build(tli_spmm_builder_t *b, tulle_comm_t *comm, tulle_sta
                          "<< 4 | cover)"));
     b->spmm->options = *options;
     TLI_TRY(find_owners(b, st));
-    TLI_TRY(tli_spmm_cover(b, st));
-    TLI_TRY(tli_spmm_make_plan(b->spmm, b->pattern, &b->spmm->gather));
+    double began = MPI_Wtime();
+    TLI_TRY(tli_spmm_cover(b));
     TLI_TRY(tli_spmm_move(b));
+    b->spmm->cover_ns = (MPI_Wtime() - began) * 1e9;
+    TLI_TRY(tli_spmm_make_plan(b->spmm, b->pattern, &b->spmm->gather));
     TLI_TRY(tli_agree(comm->mpi, make_blocks(b)));
 done:
     return st;
@@ -283,6 +297,7 @@ tulle_status_t tulle_spmm_create(tulle_comm_t *comm, const tulle_layout_t *rows,
     tulle_status_t st = TULLE_OK;
     tli_spmm_builder_t b = {.rows = rows, .columns = columns, .matrix = matrix};
     tulle_spmm_options_t options;
+    double began = MPI_Wtime();
     TLI_TRY(tli_check_comm(comm));
     st = read_options(options_given, &options);
     if (st == TULLE_OK && spmm_out == NULL)
@@ -292,6 +307,7 @@ tulle_status_t tulle_spmm_create(tulle_comm_t *comm, const tulle_layout_t *rows,
     if (st == TULLE_OK)
         st = alloc_spmm(&b, comm);
     TLI_TRY(build(&b, comm, st, &options));
+    b.spmm->setup_ns = (MPI_Wtime() - began) * 1e9;
     *spmm_out = b.spmm;
     b.spmm = NULL;
 done:
@@ -305,8 +321,7 @@ void tulle_spmm_destroy(tulle_spmm_t **spmm)
 {
     tulle_spmm_t *s = spmm != NULL ? *spmm : NULL;
     if (s != NULL) {
-        tli_spmm_unbind(&s->forward);
-        tli_spmm_unbind(&s->transposed);
+        tli_spmm_unbind(s);
         tulle_plan_destroy(&s->gather);
         tulle_plan_destroy(&s->scatter);
         tulle_plan_destroy(&s->values_plan);
@@ -324,20 +339,73 @@ const tulle_plan_t *tulle_spmm_plan(const tulle_spmm_t *spmm, tulle_direction_t 
     return direction == TULLE_GATHER ? spmm->gather : spmm->scatter;
 }
 
-tulle_status_t tulle_spmm_run_sampled(tulle_spmm_t *spmm, const tulle_product_t *product, void *values_out)
+tulle_status_t tli_check_spmm(const tulle_spmm_t *spmm)
 {
-    (void)spmm, (void)product, (void)values_out;
-    return tli_fail(TULLE_ERR_UNSUPPORTED, 0, TLI_WHERE, "not yet");
+    tulle_status_t st = TULLE_OK;
+    TLI_REQUIRE(spmm != NULL, TULLE_ERR_ARG, "the matrix is NULL: was it created, or already destroyed?");
+    tli_fault_set_rank(spmm->comm->rank);
+done:
+    return st;
 }
 
-tulle_status_t tulle_spmm_set_values(tulle_spmm_t *spmm, const void *values)
+/* --- statistics -------------------------------------------------------------------------------------------------- */
+
+/* Without a cover the rows that cross are those that the plan's limit counts. */
+static tulle_status_t count_crossing(const tulle_spmm_t *spmm, int64_t *columns_rows, int64_t *gathered_rows)
 {
-    (void)spmm, (void)values;
-    return tli_fail(TULLE_ERR_UNSUPPORTED, 0, TLI_WHERE, "not yet");
+    tulle_status_t st = TULLE_OK;
+    tulle_plan_stats_t plan = {.struct_size = sizeof plan};
+    if (spmm->options.cover == TULLE_COVER_COLUMNS && spmm->comm->topology->levels[0].num_groups > 1) {
+        TLI_TRY(tulle_plan_get_stats(spmm->gather, &plan));
+        *columns_rows = *gathered_rows = plan.levels[0].limit_rows;
+    }
+done:
+    return st;
+}
+
+static int64_t num_multiplied(const tulle_spmm_t *spmm)
+{
+    return spmm->own.row_ptr[spmm->own.num_rows] + spmm->ghost.row_ptr[spmm->ghost.num_rows] + spmm->moved.num;
+}
+
+static tulle_status_t count(const tulle_spmm_t *spmm, tulle_spmm_stats_t *stats)
+{
+    tulle_status_t st = TULLE_OK;
+    MPI_Comm mpi = spmm->comm->mpi;
+    int64_t sums[7] = {spmm->num_rows,     spmm->num_cols,      spmm->num_nonzeros,  spmm->moved.num,
+                       spmm->columns_rows, spmm->gathered_rows, spmm->scattered_rows};
+    int64_t most[2] = {num_multiplied(spmm), spmm->forward.num_parts};
+    double ns[2] = {spmm->setup_ns, spmm->cover_ns};
+    TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, sums, 7, MPI_INT64_T, MPI_SUM, mpi));
+    TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, most, 2, MPI_INT64_T, MPI_MAX, mpi));
+    TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, ns, 2, MPI_DOUBLE, MPI_MAX, mpi));
+    TLI_TRY(count_crossing(spmm, &sums[4], &sums[5]));
+    *stats = (tulle_spmm_stats_t){.struct_size = sizeof *stats,
+                                  .cover = spmm->options.cover,
+                                  .num_parts = (int32_t)most[1],
+                                  .num_rows = sums[0],
+                                  .num_columns = sums[1],
+                                  .num_nonzeros = sums[2],
+                                  .moved_nonzeros = sums[3],
+                                  .columns_rows = sums[4],
+                                  .cover_rows = sums[5] + sums[6],
+                                  .gathered_rows = sums[5],
+                                  .scattered_rows = sums[6],
+                                  .busiest_nonzeros = most[0],
+                                  .setup_ns = ns[0],
+                                  .cover_ns = ns[1]};
+done:
+    return st;
 }
 
 tulle_status_t tulle_spmm_get_stats(const tulle_spmm_t *spmm, tulle_spmm_stats_t *stats)
 {
-    (void)spmm, (void)stats;
-    return tli_fail(TULLE_ERR_UNSUPPORTED, 0, TLI_WHERE, "not yet");
+    tulle_status_t st = TULLE_OK;
+    TLI_TRY(tli_check_spmm(spmm));
+    if (stats == NULL || stats->struct_size != sizeof *stats)
+        st = tli_fail(TULLE_ERR_ARG, 0, TLI_WHERE, "stats is NULL or its struct_size is not set to %zu", sizeof *stats);
+    TLI_TRY(tli_agree(spmm->comm->mpi, st));
+    TLI_TRY(count(spmm, stats));
+done:
+    return st;
 }

@@ -18,18 +18,6 @@ typedef struct tli_spmm_part {
     int64_t *messages; /* [num_messages] of the gather plan: once they and those of the parts before are here */
 } tli_spmm_part_t;
 
-/** Exchanges of one way, bound to one width. The rows they end in are theirs; those they begin with come and go. */
-typedef struct tli_spmm_binding {
-    int64_t width;
-    int64_t last_use;
-    tulle_exchange_t *gather, *scatter; /* NULL where the way has no such plan */
-    void *ghosts;                       /* gathered rows of B */
-    void *partials;                     /* partial rows of C, to be scattered */
-    void *landed;                       /* sums of partial rows of others, at the places of the rows of C */
-    tli_arena_t arena;
-    struct tli_spmm_binding *next;
-} tli_spmm_binding_t;
-
 /** All that one direction of multiplication needs. */
 typedef struct tli_spmm_way {
     int is_ready;
@@ -40,14 +28,26 @@ typedef struct tli_spmm_way {
     tli_spmm_part_t *parts; /* [num_parts] own rows times gathered rows of B */
     int64_t num_b, num_c;   /* [rows] of this rank */
     int64_t num_landings;
-    int64_t *landings;            /* [num_landings] rows of C for which partial rows come, ascending */
-    tli_spmm_binding_t *bindings; /* newest first */
+    int64_t *landings; /* [num_landings] rows of C for which partial rows come, ascending */
 } tli_spmm_way_t;
+
+/** Exchanges of one way, bound to one width. The rows they end in are theirs; those they begin with come and go. */
+typedef struct tli_spmm_binding {
+    const tli_spmm_way_t *way;
+    int64_t width;
+    int64_t last_use;
+    tulle_exchange_t *gather, *scatter; /* NULL where the way has no such plan */
+    void *ghosts;                       /* gathered rows of B */
+    void *partials;                     /* partial rows of C, to be scattered */
+    void *landed;                       /* sums of partial rows of others, at the places of the rows of C */
+    tli_arena_t arena;
+    struct tli_spmm_binding *next;
+} tli_spmm_binding_t;
 
 /** Nonzeros that this rank holds for others: where they come from. */
 typedef struct tli_spmm_moved {
     int64_t num;
-    int64_t *rank;  /* [num] whose they are */
+    int32_t *rank;  /* [num] whose they are */
     int64_t *entry; /* [num] position there */
     void *values;   /* [num] */
 } tli_spmm_moved_t;
@@ -64,7 +64,8 @@ struct tulle_spmm {
     tli_spmm_moved_t moved;
     tulle_plan_t *values_plan; /* of moved values; made when first asked for */
     tli_spmm_way_t forward, transposed;
-    int64_t num_uses; /* of bindings */
+    tli_spmm_binding_t *bindings;                        /* newest first */
+    int64_t num_uses;                                    /* of bindings */
     int64_t columns_rows, gathered_rows, scattered_rows; /* crossing into this node, on its first rank */
     double setup_ns, cover_ns;
     tli_arena_t arena;
@@ -99,9 +100,25 @@ tulle_status_t tli_spmm_prepare(tulle_spmm_t *spmm, tli_spmm_way_t *way);
 /** Take the values of all blocks that are made from the lists that their entries point into. */
 void tli_spmm_fill(tulle_spmm_t *spmm);
 
-/* --- running: spmm_run.c ----------------------------------------------------------------------------------------- */
+/* --- running ----------------------------------------------------------------------------------------------------- */
 
-/** Free the bindings of a way. @collective */
-void tli_spmm_unbind(tli_spmm_way_t *way);
+/**
+ * Check the arguments of a run and agree on them; make its way ready.
+ * @param[in]  product as the caller gave it; NULL is an error
+ * @param[out] checked a copy with strides resolved
+ * @collective all ranks
+ */
+tulle_status_t tli_spmm_begin(tulle_spmm_t *spmm, tli_spmm_way_t *way, const tulle_product_t *product, void *stream,
+                              tulle_product_t *checked);
+
+/** Exchanges of a way and a width: those kept, or new ones. @param[in] product checked @collective all ranks */
+tulle_status_t tli_spmm_bind(tulle_spmm_t *spmm, const tli_spmm_way_t *way, const tulle_product_t *product,
+                             tli_spmm_binding_t **binding_out);
+
+/** Free all bindings. @collective */
+void tli_spmm_unbind(tulle_spmm_t *spmm);
+
+/** NULL check that every entry point begins with. */
+tulle_status_t tli_check_spmm(const tulle_spmm_t *spmm);
 
 #endif

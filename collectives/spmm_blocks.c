@@ -99,11 +99,11 @@ done:
 
 typedef struct cut {
     const tulle_plan_t *plan;
-    int64_t *order;        /* [num_in] messages: those of my node, which come soonest, then the others */
-    int64_t *nonzeros;     /* [num_in] that wait for the message */
-    int64_t *message_of;   /* [ghosts] */
-    int64_t *part_of;      /* [num_in] */
-    tli_arena_t arena;     /* scratch */
+    int64_t *order;      /* [num_in] messages: those of my node, which come soonest, then the others */
+    int64_t *nonzeros;   /* [num_in] that wait for the message */
+    int64_t *message_of; /* [ghosts] */
+    int64_t *part_of;    /* [num_in] */
+    tli_arena_t arena;   /* scratch */
 } cut_t;
 
 static tulle_status_t count_waiting(cut_t *c, const tli_sparse_t *block)
@@ -225,8 +225,8 @@ done:
 static void fill_block(tli_sparse_t *block, const void *values, size_t scalar_bytes)
 {
     for (int64_t e = 0; e < num_nonzeros(block); e++)
-        memcpy((char *)block->values + (size_t)e * scalar_bytes, (const char *)values + (size_t)block->entry[e] * scalar_bytes,
-               scalar_bytes);
+        memcpy((char *)block->values + (size_t)e * scalar_bytes,
+               (const char *)values + (size_t)block->entry[e] * scalar_bytes, scalar_bytes);
 }
 
 static void fill_way(const tulle_spmm_t *spmm, tli_spmm_way_t *way)

@@ -25,9 +25,9 @@ typedef struct tli_spmm_builder {
 /**
  * Decide per pair of nodes which rows of B cross and which partial rows of C, and keep in the pattern only what is to
  * be gathered. Fills kept; options.cover becomes what is in use.
- * @collective all ranks come here, whatever their status
+ * @collective all ranks
  */
-tulle_status_t tli_spmm_cover(tli_spmm_builder_t *b, tulle_status_t local);
+tulle_status_t tli_spmm_cover(tli_spmm_builder_t *b);
 
 /**
  * Hand the nonzeros of columns that are not gathered to the owners of these, and plan how their partial rows travel.

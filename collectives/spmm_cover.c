@@ -17,7 +17,7 @@ enum { NODE, NUM_COLS, NUM_ROWS, NUM_NONZEROS, HEADER_WORDS };
 /* One section of this rank. */
 typedef struct pair {
     int64_t num_cols, num_rows, num_nonzeros;
-    int64_t last_row; /* that was counted */
+    int64_t last_row;                   /* that was counted */
     int64_t *cols, *degrees, *nonzeros; /* where its parts are, in the packet */
 } pair_t;
 
@@ -114,8 +114,8 @@ static tulle_status_t lay_out_sections(covering_t *c, tli_packets_t *packets)
     TLI_TRY(tli_arena_alloc(c->arena, num_members + 1, sizeof(int64_t), &packets->ptr));
     for (int node = 0; node < c->num_nodes; node++)
         if (c->pairs[node].num_cols > 0)
-            num_words += HEADER_WORDS + 2 * c->pairs[node].num_cols + c->pairs[node].num_rows +
-                         c->pairs[node].num_nonzeros;
+            num_words +=
+                HEADER_WORDS + 2 * c->pairs[node].num_cols + c->pairs[node].num_rows + c->pairs[node].num_nonzeros;
     TLI_TRY(tli_arena_alloc_raw(c->arena, num_words, sizeof(int64_t), &packets->words));
     num_words = 0;
     for (int m = 0; m < num_members; m++) {
@@ -283,8 +283,7 @@ done:
     return st;
 }
 
-static tulle_status_t answer_sections(covering_t *c, int64_t node, const block_t *block,
-                                      const tli_block_cover_t *cover)
+static tulle_status_t answer_sections(covering_t *c, int64_t node, const block_t *block, const tli_block_cover_t *cover)
 {
     tulle_status_t st = TULLE_OK;
     int64_t first_row = 0, first_col = 0;
@@ -392,15 +391,13 @@ static void keep_covered(covering_t *c, const int64_t *const *col_bits)
     pattern->num_needed = n;
 }
 
-/* All ranks come here, whatever their status. */
-static tulle_status_t find_cover(covering_t *c, tulle_status_t local)
+static tulle_status_t find_cover(covering_t *c)
 {
-    tulle_status_t st = local;
+    tulle_status_t st = TULLE_OK;
     tulle_comm_t *comm = c->b->spmm->comm;
     tli_packets_t asking = {0}, asked = {0}, answering = {0}, answers = {0};
     const int64_t **col_bits = NULL;
-    if (st == TULLE_OK)
-        st = ask(c, &asking);
+    st = ask(c, &asking);
     st = tli_sparse_exchange(comm, st, &asking, c->arena, &asked);
     if (st == TULLE_OK)
         st = answer(c, &asked, &answering);
@@ -414,36 +411,26 @@ static tulle_status_t find_cover(covering_t *c, tulle_status_t local)
     return tli_agree(comm->mpi, st);
 }
 
-static tulle_status_t keep_all(tli_spmm_builder_t *b)
+static void keep_all(tli_spmm_builder_t *b)
 {
     for (int64_t g = 0; g < b->num_foreign; g++)
         b->kept[g] = g;
-    return TULLE_OK;
 }
 
-static tulle_status_t alloc_outcome(tli_spmm_builder_t *b)
+tulle_status_t tli_spmm_cover(tli_spmm_builder_t *b)
 {
     tulle_status_t st = TULLE_OK;
-    TLI_TRY(tli_arena_alloc_raw(&b->arena, b->num_foreign, sizeof *b->kept, &b->kept));
-    TLI_TRY(tli_arena_alloc_raw(&b->arena, b->num_foreign, sizeof *b->owner_rank, &b->owner_rank));
-    TLI_TRY(tli_arena_alloc_raw(&b->arena, b->num_foreign, sizeof *b->owner_row, &b->owner_row));
-done:
-    return st;
-}
-
-tulle_status_t tli_spmm_cover(tli_spmm_builder_t *b, tulle_status_t local)
-{
-    tulle_status_t st = local;
     tulle_spmm_t *spmm = b->spmm;
     const tli_level_t *nodes = &spmm->comm->topology->levels[0];
     covering_t c = {.b = b, .arena = &b->arena, .nodes = nodes, .num_nodes = nodes->num_groups};
     c.my_node = nodes->group_of[spmm->comm->rank];
     if (c.num_nodes == 1)
         spmm->options.cover = TULLE_COVER_COLUMNS;
-    if (st == TULLE_OK)
-        st = alloc_outcome(b);
+    else if (spmm->options.cover == TULLE_COVER_AUTO)
+        spmm->options.cover = TULLE_COVER_LEAST;
     if (spmm->options.cover == TULLE_COVER_COLUMNS)
-        return st == TULLE_OK ? keep_all(b) : st;
-    spmm->options.cover = TULLE_COVER_LEAST;
-    return find_cover(&c, st);
+        keep_all(b);
+    else
+        st = find_cover(&c);
+    return st;
 }

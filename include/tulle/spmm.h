@@ -86,8 +86,8 @@ typedef struct tulle_spmm_options {
  * @param[in]  matrix   borrowed for the call; copied
  * @param[in]  options  borrowed for the call; NULL = defaults; equal on every rank
  * @param[out] spmm_out owned by the caller, free with tulle_spmm_destroy(); untouched on failure
- * @retval TULLE_ERR_ARG a null pointer, a row_ptr that is no CSR, columns that do not ascend within a row, a column that
- *         nobody owns, a row or column on two ranks, a layout of more rows than the matrix has, an unknown option
+ * @retval TULLE_ERR_ARG a null pointer, a row_ptr that is no CSR, columns that do not ascend within a row, a column
+ * that nobody owns, a row or column on two ranks, a layout of more rows than the matrix has, an unknown option
  * @retval TULLE_ERR_UNSUPPORTED an index or value type that is not offered; values in device memory
  * @retval TULLE_ERR_MISMATCH ranks disagree about types or options
  * @retval TULLE_ERR_OVERFLOW more than 2^31 - 1 rows, columns or foreign columns on one rank
@@ -125,9 +125,9 @@ typedef struct tulle_product {
 /* clang-format on */
 
 /**
- * C = alpha A B + beta C. B has the rows of the column layout, C those of the row layout. Sums run in a fixed order: the
- * result is bitwise the same from run to run. Buffers, strides, factors and width may change from run to run; the first
- * run of a width also binds exchanges, kept as num_bindings says.
+ * C = alpha A B + beta C. B has the rows of the column layout, C those of the row layout. Sums run in a fixed order:
+ * the result is bitwise the same from run to run. Buffers, strides, factors and width may change from run to run; the
+ * first run of a width also binds exchanges, kept as num_bindings says.
  * @collective all ranks of the matrix; blocks
  * @param[in,out] spmm    borrowed
  * @param[in]     product borrowed for the call
@@ -135,8 +135,8 @@ typedef struct tulle_product {
  * @retval TULLE_ERR_ARG a null pointer, a width below 1, a stride below the width, B and C overlap
  * @retval TULLE_ERR_MISMATCH ranks disagree about the width
  * @retval TULLE_ERR_UNSUPPORTED rows in device or managed memory, a stream; TULLE_ERR_OVERFLOW sizes beyond 2^62 bytes
- * @retval TULLE_ERR_NOMEM; TULLE_ERR_TRANSPORT; TULLE_ERR_TIMEOUT; TULLE_ERR_REMOTE another rank failed. C may then hold
- *         a part of the result
+ * @retval TULLE_ERR_NOMEM; TULLE_ERR_TRANSPORT; TULLE_ERR_TIMEOUT; TULLE_ERR_REMOTE another rank failed. C may then
+ * hold a part of the result
  * @threads one thread per comm at a time
  * @cost the longer of exchange and multiplication, by and large, and one small reduction, unless is_trusted
  */
@@ -160,8 +160,8 @@ TULLE_API tulle_status_t tulle_spmm_run_transpose(tulle_spmm_t *spmm, const tull
  * values of A. Rows travel over the same plans: X as B in tulle_spmm_run(), and Y where that has partial rows of C.
  * @collective all ranks of the matrix; blocks
  * @param[in,out] spmm       borrowed
- * @param[in]     product    borrowed for the call; b is X (column layout), c is Y (row layout) and is only read; beta is
- *                           ignored
+ * @param[in]     product    borrowed for the call; b is X (column layout), c is Y (row layout) and is only read; beta
+ * is ignored
  * @param[out]    values_out [nonzeros of this rank] of the matrix' value type
  * @return as tulle_spmm_run()
  * @threads one thread per comm at a time   @cost as tulle_spmm_run(), and one scalar per nonzero that is held elsewhere

@@ -28,7 +28,7 @@ typedef struct tli_multiply_args {
     const void *b;
     int64_t b_stride; /* [scalars] */
     void *c;
-    int64_t c_stride; /* [scalars] */
+    int64_t c_stride;   /* [scalars] */
     double alpha, beta; /* beta 0: C is not read */
 } tli_multiply_args_t;
 
