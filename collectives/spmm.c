@@ -275,10 +275,13 @@ static tulle_status_t build(tli_spmm_builder_t *b, tulle_comm_t *comm, tulle_sta
                             const tulle_spmm_options_t *options)
 {
     tulle_status_t st = local;
+    int num_ranks = 1;
     TLI_TRY(tli_agree_on(comm->mpi, st, st == TULLE_OK ? kind_of(options, b->matrix) : 0,
                          "value type or options (width << 20 | bindings << 13 | trusted << 12 | type << 8 | strategy "
                          "<< 4 | cover)"));
     b->spmm->options = *options;
+    MPI_Comm_size(comm->host, &num_ranks);
+    b->spmm->options.num_threads = tli_multiply_num_threads(options->num_threads, num_ranks);
     TLI_TRY(find_owners(b, st));
     double began = MPI_Wtime();
     TLI_TRY(tli_spmm_cover(b));

@@ -52,7 +52,8 @@ static void multiply_partial(const run_t *r)
                                 .b_stride = p->b_stride,
                                 .c = r->binding->partials,
                                 .c_stride = p->width,
-                                .alpha = p->alpha};
+                                .alpha = p->alpha,
+                                .num_threads = r->spmm->options.num_threads};
     multiply(r, &args);
 }
 
@@ -67,7 +68,8 @@ static void multiply_own(const run_t *r)
                                 .c = p->c,
                                 .c_stride = p->c_stride,
                                 .alpha = p->alpha,
-                                .beta = p->beta};
+                                .beta = p->beta,
+                                .num_threads = r->spmm->options.num_threads};
     multiply(r, &args);
 }
 
@@ -82,7 +84,8 @@ static tulle_status_t multiply_parts(const run_t *r)
                                 .c = p->c,
                                 .c_stride = p->c_stride,
                                 .alpha = p->alpha,
-                                .beta = 1};
+                                .beta = 1,
+                                .num_threads = r->spmm->options.num_threads};
     for (int i = 0; i < r->way->num_parts; i++) {
         const tli_spmm_part_t *part = &r->way->parts[i];
         TLI_TRY(tli_exchange_wait_for(r->binding->gather, part->messages, part->num_messages));

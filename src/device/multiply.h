@@ -30,9 +30,13 @@ typedef struct tli_multiply_args {
     void *c;
     int64_t c_stride;   /* [scalars] */
     double alpha, beta; /* beta 0: C is not read */
+    int num_threads;    /* 0 and 1: the caller alone */
 } tli_multiply_args_t;
 
 void tli_multiply(const tli_multiply_args_t *args);
+
+/** Threads for one rank of those on a machine: as many as wanted, or, if that is 0, its share of the processors. */
+int tli_multiply_num_threads(int wanted, int num_ranks);
 
 /** values_out[entry] = alpha * C[row] . B[col] for the nonzeros of all listed rows; C is only read. */
 void tli_multiply_sampled(const tli_multiply_args_t *args, void *values_out);
