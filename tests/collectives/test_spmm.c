@@ -119,8 +119,7 @@ static void test_spmm_transpose_is_the_adjoint(void **state)
 
 static int64_t column_of(const spmm_case_t *c, int64_t e)
 {
-    return c->csr.index_type == TULLE_I32 ? ((const int32_t *)c->csr.col_idx)[e]
-                                          : ((const int64_t *)c->csr.col_idx)[e];
+    return c->csr.index_type == TULLE_I32 ? ((const int32_t *)c->csr.col_idx)[e] : ((const int64_t *)c->csr.col_idx)[e];
 }
 
 static int are_sampled(const spmm_case_t *c, const void *values, double alpha, int64_t width)
