@@ -28,6 +28,8 @@ typedef struct perf_spmm_measure_options {
 } perf_spmm_measure_options_t;
 
 /**
+ * Where ranks share processors, one that waits for nobody may begin and end while others have not begun. So local
+ * methods are run many times in a row, between two barriers, and the time is that of one.
  * @collective all ranks of the case
  * @param[out] results         [PERF_SPMM_NUM_METHODS]
  * @param[out] num_results_out [count]

@@ -261,6 +261,7 @@ static const perf_spmm_method_t exchange = {.name = "exchange",
                                             .teardown = teardown};
 static const perf_spmm_method_t multiply = {.name = "multiply",
                                             .bit = PERF_SPMM_MULTIPLY,
+                                            .is_local = 1,
                                             .setup = setup_plain,
                                             .run = run_multiply,
                                             .result = result,

@@ -39,6 +39,7 @@ typedef struct perf_spmm_method {
     perf_spmm_method_bit_t bit;
     const char *lacks;            /* what this build is without; NULL = it can be used */
     int has_result;               /* [bool] its C is to be checked */
+    int is_local;                 /* [bool] ranks wait for nobody: see perf_spmm_measure() */
     tulle_status_t (*open)(void); /* once, untimed; NULL = none */
     void (*close)(void);          /* legal without open, and twice; NULL = none */
     /** Why it is not run with this problem, alike on all ranks; NULL = it is. */
