@@ -78,8 +78,8 @@ static void fill_wire(const tulle_exchange_t *x, const tli_end_t *end, int first
     wire->stride_bytes = is_user ? rows->stride_bytes : 0;
 }
 
-/* The rows that this exchange reads of its caller, if peers had better read them where they lie. Cached exchanges do
- * not know where that will be. */
+/* The rows that this exchange reads of its caller, if peers had better read them where they lie. Cached and moving
+ * exchanges do not know where that will be. */
 static tli_loan_t offer_loan(const tulle_exchange_t *x)
 {
     const tulle_field_t *field = x->fields;
@@ -87,7 +87,8 @@ static tli_loan_t offer_loan(const tulle_exchange_t *x)
     int64_t num_rows = is_gather ? x->plan->num_owned : tulle_plan_num_ghosts(x->plan);
     int64_t stride = is_gather ? field->owned_stride : field->ghost_stride;
     tli_loan_t loan = {NULL, 0};
-    if (!x->is_cached && x->num_fields == 1 && num_rows > 0 && tli_field_row_bytes(field) >= LEAST_LENT_BYTES) {
+    int may_lend = !x->is_cached && !(is_gather && x->owned_moves) && x->num_fields == 1;
+    if (may_lend && num_rows > 0 && tli_field_row_bytes(field) >= LEAST_LENT_BYTES) {
         loan.rows = is_gather ? field->owned : field->ghost;
         loan.bytes = ((num_rows - 1) * stride + field->width) * (int64_t)tulle_datatype_size(field->datatype);
     }
@@ -249,14 +250,18 @@ done:
     return st;
 }
 
-static tulle_status_t alloc_exchange(tulle_plan_t *plan, int is_cached, tulle_direction_t direction,
+/* Who has an exchange made, and what it may count on. */
+typedef enum kind { PLAIN, MOVING, CACHED } kind_t;
+
+static tulle_status_t alloc_exchange(tulle_plan_t *plan, kind_t kind, tulle_direction_t direction,
                                      const tulle_exchange_options_t *options, tulle_exchange_t **exchange_out)
 {
     tulle_exchange_t *x = NULL;
     tulle_status_t st = tli_alloc(sizeof *x, &x);
     if (st == TULLE_OK) {
-        x->plan = is_cached ? plan : tli_plan_retain(plan);
-        x->is_cached = is_cached;
+        x->plan = kind == CACHED ? plan : tli_plan_retain(plan);
+        x->is_cached = kind == CACHED;
+        x->owned_moves = kind != PLAIN;
         x->direction = direction;
         st = read_options(options, plan, x);
         *exchange_out = x;
@@ -294,12 +299,11 @@ static tulle_status_t bind(tulle_exchange_t *x, const tulle_plan_t *plan, tulle_
 }
 
 /* All ranks come here, whatever their status. */
-static tulle_status_t create(tulle_plan_t *plan, int is_cached, tulle_direction_t direction,
-                             const tulle_field_t *fields, int num_fields, const tulle_exchange_options_t *options,
-                             tulle_exchange_t **exchange_out)
+static tulle_status_t create(tulle_plan_t *plan, kind_t kind, tulle_direction_t direction, const tulle_field_t *fields,
+                             int num_fields, const tulle_exchange_options_t *options, tulle_exchange_t **exchange_out)
 {
     tulle_exchange_t *x = NULL;
-    tulle_status_t st = alloc_exchange(plan, is_cached, direction, options, &x);
+    tulle_status_t st = alloc_exchange(plan, kind, direction, options, &x);
     if (st == TULLE_OK && exchange_out == NULL)
         st = tli_fail(TULLE_ERR_ARG, 0, TLI_WHERE, "exchange_out is NULL");
     if (st == TULLE_OK)
@@ -321,7 +325,7 @@ tulle_status_t tulle_exchange_create(const tulle_plan_t *plan, tulle_direction_t
     TLI_REQUIRE(plan != NULL, TULLE_ERR_ARG, "the plan is NULL: was it created, or already destroyed?");
     tli_fault_set_rank(plan->comm->rank);
     /* Only the plan's count of users changes. */
-    TLI_TRY(create((tulle_plan_t *)plan, 0, direction, fields, num_fields, options, exchange_out));
+    TLI_TRY(create((tulle_plan_t *)plan, PLAIN, direction, fields, num_fields, options, exchange_out));
 done:
     return st;
 }
@@ -331,7 +335,21 @@ tulle_status_t tli_exchange_create_cached(tulle_plan_t *plan, tulle_direction_t 
 {
     tulle_exchange_options_t options = TULLE_EXCHANGE_OPTIONS_INIT;
     options.op = op;
-    return create(plan, 1, direction, field, 1, &options, exchange_out);
+    return create(plan, CACHED, direction, field, 1, &options, exchange_out);
+}
+
+tulle_status_t tli_exchange_create_moving(tulle_plan_t *plan, tulle_direction_t direction, const tulle_field_t *field,
+                                          tulle_exchange_t **exchange_out)
+{
+    return create(plan, MOVING, direction, field, 1, NULL, exchange_out);
+}
+
+void tli_exchange_move_owned(tulle_exchange_t *x, void *owned, int64_t stride)
+{
+    TLI_ASSERT(x->owned_moves && x->phase == TLI_PHASE_IDLE);
+    x->fields[0].owned = owned;
+    x->fields[0].owned_stride = stride;
+    tli_areas_place_user(x);
 }
 
 void tli_exchange_set_buffers(tulle_exchange_t *x, void *owned, void *ghost)

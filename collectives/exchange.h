@@ -24,6 +24,7 @@ typedef enum tli_phase {
 struct tulle_exchange {
     tulle_plan_t *plan; /* one reference, none when the plan caches the exchange */
     int is_cached;
+    int owned_moves; /* the owned rows may lie elsewhere in every round */
     tulle_exchange_t *next;           /* in the plan's cache */
     tulle_exchange_t *before, *after; /* among those in flight on the communicator */
     tulle_direction_t direction;
@@ -58,6 +59,20 @@ tulle_status_t tli_exchange_create_cached(tulle_plan_t *plan, tulle_direction_t 
 
 /** Point an idle cached exchange at other buffers. Local. */
 void tli_exchange_set_buffers(tulle_exchange_t *exchange, void *owned, void *ghost);
+
+/** As tulle_exchange_create() of one field, but for owned rows that may lie elsewhere in every round. */
+tulle_status_t tli_exchange_create_moving(tulle_plan_t *plan, tulle_direction_t direction, const tulle_field_t *field,
+                                          tulle_exchange_t **exchange_out);
+
+/** Where the owned rows of an idle moving exchange lie from now on. Local. @param[in] stride [scalars] */
+void tli_exchange_move_owned(tulle_exchange_t *exchange, void *owned, int64_t stride);
+
+/** Make progress, of all exchanges in flight. */
+void tli_exchange_advance(const tulle_exchange_t *exchange);
+
+/** Wait until some messages of a started gather, as the plan numbers them, have brought their ghost rows. The exchange
+ * is still to be waited for. On the host only. @return as tulle_exchange_wait() */
+tulle_status_t tli_exchange_wait_for(tulle_exchange_t *exchange, const int64_t *messages, int64_t num_messages);
 
 /** Take an exchange out of those in flight, if it is among them. */
 void tli_exchange_land(tulle_exchange_t *exchange);

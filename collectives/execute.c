@@ -294,14 +294,23 @@ static tulle_status_t time_out(tulle_exchange_t *x)
     return conclude(x);
 }
 
-static tulle_status_t wait_on_host(tulle_exchange_t *x)
+/* Whether all of some messages came; of none at all, whether the exchange is over. */
+static tulle_status_t ask_for(tulle_exchange_t *x, const int64_t *messages, int64_t num_messages)
+{
+    int64_t num_here = 0;
+    while (num_here < num_messages && x->has_arrived[messages[num_here]])
+        num_here++;
+    return num_messages > 0 && num_here == num_messages ? TULLE_OK : conclude(x);
+}
+
+static tulle_status_t wait_on_host(tulle_exchange_t *x, const int64_t *messages, int64_t num_messages)
 {
     tulle_status_t st = TULLE_IN_PROGRESS;
     double began = 0; /* [s] */
     int64_t num_idle = 0;
     while (st == TULLE_IN_PROGRESS) {
         num_idle = advance_all(x) > 0 ? 0 : num_idle + 1;
-        st = conclude(x);
+        st = ask_for(x, messages, num_messages);
         if (st == TULLE_IN_PROGRESS && num_idle > POLLS_BEFORE_YIELD)
             sched_yield();
         if (st == TULLE_IN_PROGRESS && x->timeout_ms > 0 && num_idle % POLLS_BEFORE_CLOCK == 1) {
@@ -311,6 +320,17 @@ static tulle_status_t wait_on_host(tulle_exchange_t *x)
         }
     }
     return st;
+}
+
+void tli_exchange_advance(const tulle_exchange_t *x)
+{
+    advance_all(x);
+}
+
+tulle_status_t tli_exchange_wait_for(tulle_exchange_t *x, const int64_t *messages, int64_t num_messages)
+{
+    TLI_ASSERT(x->device == NULL && num_messages > 0);
+    return wait_on_host(x, messages, num_messages);
 }
 
 /* For the host it is over: the stream keeps the order. */
@@ -328,6 +348,6 @@ tulle_status_t tulle_exchange_wait(tulle_exchange_t *x)
 {
     tulle_status_t st = check_started(x, "wait");
     if (st == TULLE_OK)
-        st = x->device != NULL ? wait_on_device(x) : wait_on_host(x);
+        st = x->device != NULL ? wait_on_device(x) : wait_on_host(x, NULL, 0);
     return st;
 }

@@ -237,6 +237,54 @@ static void move_rows(tulle_plan_t *plan, int rank, int size)
     CHECK(owned[WIDTH] == value_of(first + 1, 0));
 }
 
+/* A matrix with 2 on its diagonal and 1 in the next rank's first column: rows and columns are laid out alike. */
+static void multiply(tulle_comm_t *comm, int rank, int size)
+{
+    const int64_t first = (int64_t)rank * NUM_OWNED;
+    const int64_t next = (int64_t)((rank + 1) % size) * NUM_OWNED;
+    tulle_layout_t layout = TULLE_LAYOUT_BLOCK(NUM_OWNED);
+    tulle_spmm_options_t options = TULLE_SPMM_OPTIONS_INIT;
+    int64_t row_ptr[NUM_OWNED + 1];
+    int64_t columns[2 * NUM_OWNED];
+    double values[2 * NUM_OWNED];
+    double b[NUM_OWNED * WIDTH];
+    double c[NUM_OWNED * WIDTH];
+    int64_t n = 0;
+    tulle_spmm_t *spmm = NULL;
+    tulle_spmm_stats_t stats;
+    tulle_csr_t csr = {row_ptr, columns, values, TULLE_I64, TULLE_F64};
+    tulle_product_t product = TULLE_PRODUCT(WIDTH, b, c);
+    row_ptr[0] = 0;
+    for (int64_t i = 0; i < NUM_OWNED; i++) {
+        int64_t low = next < first + i ? next : first + i;
+        int64_t high = next < first + i ? first + i : next;
+        columns[n] = low;
+        values[n++] = low == first + i ? 2 : 1;
+        if (low < high) {
+            columns[n] = high;
+            values[n++] = high == first + i ? 2 : 1;
+        }
+        row_ptr[i + 1] = n;
+    }
+    fill(b, first, NUM_OWNED);
+    CHECK_OK(tulle_cover_parse("least", &options.cover));
+    CHECK(strcmp(tulle_cover_name(options.cover), "least") == 0);
+    CHECK_OK(tulle_spmm_create(comm, &layout, &layout, &csr, &options, &spmm));
+    CHECK(tulle_spmm_plan(spmm, TULLE_GATHER) != NULL);
+    CHECK_OK(tulle_spmm_run(spmm, &product, NULL));
+    CHECK(c[WIDTH] == 2 * value_of(first + 1, 0) + value_of(next, 0));
+    CHECK_OK(tulle_spmm_run_transpose(spmm, &product, NULL));
+    CHECK(c[WIDTH] == 2 * value_of(first + 1, 0));
+    CHECK_OK(tulle_spmm_run_sampled(spmm, &product, values));
+    CHECK_OK(tulle_spmm_set_values(spmm, values));
+    memset(&stats, 0, sizeof stats);
+    stats.struct_size = sizeof stats;
+    CHECK_OK(tulle_spmm_get_stats(spmm, &stats));
+    CHECK(stats.num_rows == (int64_t)size * NUM_OWNED && stats.cover_rows <= stats.columns_rows);
+    tulle_spmm_destroy(&spmm);
+    CHECK(spmm == NULL);
+}
+
 int main(int argc, char **argv)
 {
     tulle_comm_options_t options = TULLE_COMM_OPTIONS_INIT;
@@ -277,6 +325,8 @@ int main(int argc, char **argv)
     MPI_Barrier(MPI_COMM_WORLD);
     remove(path);
     move_rows(plan, rank, size);
+
+    multiply(comm, rank, size);
 
     tulle_plan_destroy(&plan);
     tulle_comm_destroy(&comm);
