@@ -42,6 +42,23 @@ tulle_status_t tli_agree_equal(MPI_Comm comm, int64_t value, const char *what);
  */
 tulle_status_t tli_agree_on(MPI_Comm comm, tulle_status_t local, int64_t value, const char *what);
 
+/** An agreement that may be given up: what MPI still reads and writes then. */
+typedef struct tli_agreement {
+    int64_t least[4];
+    int is_pending; /* for ever: some rank did not come */
+    MPI_Request request;
+} tli_agreement_t;
+
+/**
+ * The same within a time limit. Who does not come MPI cannot say.
+ * @param[in]     limit_ms  [ms] 0 = none
+ * @param[in,out] agreement zeroed before the first use; must live as long as MPI does
+ * @retval TULLE_ERR_TIMEOUT now, and from every later call
+ * @collective all ranks of @p comm, whatever their status
+ */
+tulle_status_t tli_agree_on_within(MPI_Comm comm, tulle_status_t local, int64_t value, const char *what,
+                                   int64_t limit_ms, tli_agreement_t *agreement);
+
 /**
  * The same, and the largest of a second value.
  * @param[in,out] most this rank's, then that of all ranks; undefined on failure
