@@ -33,15 +33,18 @@ static tulle_status_t fail_remote(int failing_rank, const tulle_error_t *error)
     return st;
 }
 
-tulle_status_t tli_agree_on_most(MPI_Comm comm, tulle_status_t local, int64_t value, const char *what, int64_t *most)
+/* Lowest failing rank, smallest value, largest value, most: all by one minimum. */
+static void pack_agreement(int rank, tulle_status_t local, int64_t value, int64_t most, int64_t *least)
+{
+    least[0] = local == TULLE_OK ? INT64_MAX : rank;
+    least[1] = value;
+    least[2] = -value;
+    least[3] = -most;
+}
+
+static tulle_status_t judge(MPI_Comm comm, tulle_status_t local, const int64_t *least, const char *what)
 {
     tulle_status_t st = TULLE_OK;
-    int rank = 0;
-    TLI_MPI(MPI_Comm_rank(comm, &rank));
-    /* Lowest failing rank, smallest value, largest value, most: all by one minimum. */
-    int64_t least[4] = {local == TULLE_OK ? INT64_MAX : rank, value, -value, -*most};
-    TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, least, 4, MPI_INT64_T, MPI_MIN, comm));
-    *most = -least[3];
     if (least[0] != INT64_MAX) {
         tulle_error_t error;
         TLI_TRY(spread_error(comm, (int)least[0], &error));
@@ -50,6 +53,43 @@ tulle_status_t tli_agree_on_most(MPI_Comm comm, tulle_status_t local, int64_t va
         TLI_REQUIRE(least[1] == -least[2], TULLE_ERR_MISMATCH, "ranks disagree about %s: from %lld to %lld", what,
                     (long long)least[1], (long long)-least[2]);
     }
+done:
+    return st;
+}
+
+tulle_status_t tli_agree_on_most(MPI_Comm comm, tulle_status_t local, int64_t value, const char *what, int64_t *most)
+{
+    tulle_status_t st = TULLE_OK;
+    int64_t least[4];
+    int rank = 0;
+    TLI_MPI(MPI_Comm_rank(comm, &rank));
+    pack_agreement(rank, local, value, *most, least);
+    TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, least, 4, MPI_INT64_T, MPI_MIN, comm));
+    *most = -least[3];
+    TLI_TRY(judge(comm, local, least, what));
+done:
+    return st;
+}
+
+void tli_agree_begin(MPI_Comm comm, tulle_status_t local, int64_t value, tli_agreement_t *agreement)
+{
+    int rank = 0;
+    MPI_Comm_rank(comm, &rank);
+    agreement->local = local;
+    agreement->request = MPI_REQUEST_NULL;
+    pack_agreement(rank, local, value, 0, agreement->least);
+    int code = MPI_Iallreduce(MPI_IN_PLACE, agreement->least, 4, MPI_INT64_T, MPI_MIN, comm, &agreement->request);
+    if (code != MPI_SUCCESS && local == TULLE_OK)
+        agreement->local = tli_fail_mpi(code, TLI_WHERE, "MPI_Iallreduce");
+}
+
+tulle_status_t tli_agree_end(MPI_Comm comm, tli_agreement_t *agreement, const char *what)
+{
+    tulle_status_t st = agreement->local;
+    if (agreement->request == MPI_REQUEST_NULL && st != TULLE_OK)
+        goto done; /* it did not begin */
+    TLI_MPI(MPI_Wait(&agreement->request, MPI_STATUS_IGNORE));
+    TLI_TRY(judge(comm, agreement->local, agreement->least, what));
 done:
     return st;
 }

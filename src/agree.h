@@ -49,4 +49,19 @@ tulle_status_t tli_agree_on(MPI_Comm comm, tulle_status_t local, int64_t value, 
  */
 tulle_status_t tli_agree_on_most(MPI_Comm comm, tulle_status_t local, int64_t value, const char *what, int64_t *most);
 
+/** An agreement under way. */
+typedef struct tli_agreement {
+    tulle_status_t local;
+    int64_t least[4];
+    MPI_Request request;
+} tli_agreement_t;
+
+/**
+ * As tli_agree_on(), in two halves: between them a rank does what it would do if all is well.
+ * @param[out] agreement stays where it is until the end
+ * @collective all ranks of @p comm, whatever their status; if beginning fails, so does the end
+ */
+void tli_agree_begin(MPI_Comm comm, tulle_status_t local, int64_t value, tli_agreement_t *agreement);
+tulle_status_t tli_agree_end(MPI_Comm comm, tli_agreement_t *agreement, const char *what);
+
 #endif
