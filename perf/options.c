@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "perf/methods.h"
+#include "perf/partition.h"
 #include "perf/reduce.h"
 #include "src/fault.h"
 
@@ -23,6 +24,7 @@ enum option_key {
     KEY_RANDOM,
     KEY_TOMOGRAPHY,
     KEY_NEIGHBORS,
+    KEY_PARTITION,
     KEY_OP,
     KEY_REDUCE,
     KEY_WIDTH,
@@ -61,6 +63,8 @@ static const struct argp_option option_table[] = {
      "parallel-beam scan of NxN pixels: scatter reduces partial sinograms, gather hands them out", 1},
     {"neighbors", KEY_NEIGHBORS, "N", 0,
      "one row per rank, needed by the N ranks before it (at most all others); 0 needs nothing: what ranks cost", 1},
+    {"partition", KEY_PARTITION, "HOW", 0,
+     "who gets which rows: block (default), metis, or a file with the rank of each row", 1},
     {NULL, 0, NULL, 0, "Exchange:", 2},
     {"op", KEY_OP, "WHICH", 0, "gather, scatter or both (default both)", 2},
     {"reduce", KEY_REDUCE, "OP", 0, "of scatter: sum, min, max, prod or replace (default sum)", 2},
@@ -346,6 +350,9 @@ static tulle_status_t parse_option(int key, char *text, perf_options_t *options)
     case KEY_NEIGHBORS:
         TLI_TRY(parse_source(PERF_SOURCE_NEIGHBORS, options));
         return parse_int("neighbors", text, 0, INT32_MAX, &options->num_neighbors);
+    case KEY_PARTITION:
+        options->partition = strcmp(text, "block") == 0 ? NULL : text;
+        return TULLE_OK;
     case KEY_OP:
         return parse_direction(text, options);
     case KEY_TOPOLOGY:
@@ -449,6 +456,8 @@ static tulle_status_t check_options(perf_options_t *options)
                 "no input is given; name one with --matrix FILE, --grid NXxNYxNZ, --random ROWS,NNZ,SEED, "
                 "--tomography N,ANGLES or --neighbors N");
     TLI_TRY(check_grid(options));
+    TLI_REQUIRE(options->partition == NULL || strcmp(options->partition, "metis") != 0 || perf_partition_has_metis(),
+                TULLE_ERR_UNSUPPORTED, "--partition metis needs a build with METIS (libmetis-dev)");
     TLI_REQUIRE(!options->do_scatter || perf_reduce_knows(options->datatype, options->reduce), TULLE_ERR_ARG,
                 "scatter cannot reduce %s with %s; give --op gather, or --reduce %s",
                 tulle_datatype_name(options->datatype), tulle_op_name(options->reduce),

@@ -11,6 +11,7 @@
 #include "perf/input.h"
 #include "perf/measure.h"
 #include "perf/options.h"
+#include "perf/partition_input.h"
 #include "perf/setup.h"
 #include "perf/volume.h"
 
@@ -27,6 +28,7 @@ typedef struct perf_report {
     double setup_us;    /* [us] tulle_plan_create() or tulle_plan_load(), slowest rank */
     tulle_plan_stats_t stats;
     perf_volume_t volume;
+    perf_partitioned_t partitioned;
     char volume_fault[256]; /* where the library's volumes differ from the tool's; empty = nowhere */
     int num_setups;
     perf_setup_result_t setups[PERF_SETUP_MOST];
