@@ -146,7 +146,8 @@ static tulle_status_t run_metis(metis_graph_t *graph, int num_parts, int way)
     METIS_SetDefaultOptions(options);
     options[METIS_OPTION_SEED] = 1;
     options[METIS_OPTION_OBJTYPE] = way == WAY_VOLUME ? METIS_OBJTYPE_VOL : METIS_OBJTYPE_CUT;
-    options[METIS_OPTION_UFACTOR] = 5; /* [1/1000] imbalance; the rest is settled afterwards */
+    options[METIS_OPTION_NCUTS] = 4;   /* tries */
+    options[METIS_OPTION_UFACTOR] = 1; /* [1/1000] imbalance; the rest is settled afterwards */
     int code = (way == WAY_HALVES ? METIS_PartGraphRecursive : METIS_PartGraphKway)(
         &graph->num_vertices, &graph->num_classes, graph->adj_ptr, graph->adj, graph->weights, NULL, NULL, &parts,
         graph->targets, NULL, options, &objective, graph->part);

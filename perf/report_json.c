@@ -121,8 +121,11 @@ static json_t *pack_setups(const perf_report_t *report)
         json_array_append_new(setups, one);
     }
     return setups;
-    static void add_partition(json_t * object, const perf_report_t *report) const perf_partitioned_t *done =
-        &report->partitioned;
+}
+
+static void add_partition(json_t *object, const perf_report_t *report)
+{
+    const perf_partitioned_t *done = &report->partitioned;
     if (report->options->partition == NULL)
         return;
     json_t *before = json_pack("{s:I, s:I}", "direct", (json_int_t)done->before.direct_rows, "limit",
@@ -138,13 +141,10 @@ static json_t *pack_report(const perf_report_t *report)
     const perf_input_t *input = report->input;
     json_t *source = json_pack("{s:s, s:I, s:I, s:I}", "name", input->name, "rows", (json_int_t)input->rows, "cols",
                                (json_int_t)input->cols, "nnz", (json_int_t)input->nnz);
+    add_partition(source, report);
     return json_pack("{s:i, s:s, s:b, s:o, s:I, s:s, s:I, s:s, s:s, s:I, s:o, s:o, s:o, s:o}", "ranks",
                      report->num_ranks, "topology", report->topology, "emulated", report->is_emulated, "input", source,
                      "width", (json_int_t)options->width, "dtype", tulle_datatype_name(options->datatype), "row_bytes",
-    add_partition(source, report);
-    return json_pack("{s:i, s:s, s:b, s:o, s:I, s:s, s:I, s:s, s:s, s:I, s:o, s:o, s:o}", "ranks", report->num_ranks,
-                     "topology", report->topology, "emulated", report->is_emulated, "input", source, "width",
-                     (json_int_t)options->width, "dtype", tulle_datatype_name(options->datatype), "row_bytes",
                      (json_int_t)report->row_bytes, "memory", perf_memory_name(options->memory), "transport",
                      tulle_transport_name(options->transport), "needed_rows", (json_int_t)report->num_needed, "volume",
                      pack_volume(report), "plan", pack_plan(report), "setups", pack_setups(report), "results",
