@@ -45,6 +45,7 @@ if(NOT tulle_perf_input_missing)
   set(tulle_perf_input_sources
     ${CMAKE_CURRENT_LIST_DIR}/curve.c ${CMAKE_CURRENT_LIST_DIR}/input.c ${CMAKE_CURRENT_LIST_DIR}/input_make.c
     ${CMAKE_CURRENT_LIST_DIR}/input_stream.c ${CMAKE_CURRENT_LIST_DIR}/input_whole.c ${CMAKE_CURRENT_LIST_DIR}/matrix_file.c
+    ${CMAKE_CURRENT_LIST_DIR}/network.c ${CMAKE_CURRENT_LIST_DIR}/network_read.c
     ${CMAKE_CURRENT_LIST_DIR}/partition.c ${CMAKE_CURRENT_LIST_DIR}/partition_graph.c
     ${CMAKE_CURRENT_LIST_DIR}/partition_metis.c
     ${CMAKE_CURRENT_LIST_DIR}/tomography.c)
