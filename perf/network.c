@@ -106,13 +106,13 @@ tulle_status_t perf_images_make(int64_t neurons, int64_t num, uint64_t seed, per
     tulle_status_t st = TULLE_OK;
     perf_images_t images = {.num = num};
     uint64_t state = ~seed;
-    int64_t most = neurons * num / 4 + 64; /* twice what is expected */
+    int64_t most = neurons * num / 2 + 64; /* more than is expected */
     int64_t count = 0;
     TLI_TRY(tli_arena_alloc(&images.arena, neurons + 1, sizeof(int64_t), &images.row_ptr));
     TLI_TRY(tli_arena_alloc_raw(&images.arena, most, sizeof(int64_t), &images.col_idx));
     for (int64_t i = 0; i < neurons; i++) {
         for (int64_t k = 0; k < num && count < most; k++)
-            if (perf_random_next(&state) >> 61 == 0)
+            if (perf_random_below(&state, 16) < 1 + k % 8)
                 images.col_idx[count++] = k;
         images.row_ptr[i + 1] = count;
     }

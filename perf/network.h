@@ -82,7 +82,8 @@ tulle_status_t perf_network_read(MPI_Comm comm, const char *folder, perf_network
 /** Inputs of a neuron, ascending. @param[out] inputs [neurons] room for them @return how many */
 int64_t perf_network_inputs(const perf_network_t *network, int64_t layer, int64_t output, int64_t *inputs);
 
-/** Make a batch in which every neuron has an entry in one of eight inputs, at random. @retval TULLE_ERR_NOMEM */
+/** Make a batch: inputs have entries at 1/16 to 8/16 of the neurons, in turn, at random. So some die out in a network
+ * and others fill it. @retval TULLE_ERR_NOMEM */
 tulle_status_t perf_images_make(int64_t neurons, int64_t num, uint64_t seed, perf_images_t *images_out);
 
 /**

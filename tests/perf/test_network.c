@@ -185,18 +185,20 @@ static void test_network_read_foreign_files_fail_on_every_rank(void **state)
     assert_true(perf_network_read(MPI_COMM_WORLD, "/nowhere", &network, &images) == TULLE_ERR_FILE);
 }
 
-/* About one entry in eight, none twice, the same everywhere. */
-static void test_images_make_has_an_eighth_of_all_entries(void **state)
+/* Input k has about (1 + k mod 8) / 16 of all entries, none twice. */
+static void test_images_make_has_inputs_of_eight_densities(void **state)
 {
     perf_images_t images = {0};
-    assert_int_equal(perf_images_make(1024, 100, 3, &images), TULLE_OK);
-    int64_t num = images.row_ptr[1024];
-    assert_true(num > 102400 / 9 && num < 102400 / 7);
-    for (int64_t i = 0; i < 1024; i++)
+    int64_t num[16] = {0};
+    assert_int_equal(perf_images_make(4096, 16, 3, &images), TULLE_OK);
+    for (int64_t i = 0; i < 4096; i++)
         for (int64_t e = images.row_ptr[i]; e < images.row_ptr[i + 1]; e++) {
-            assert_true(images.col_idx[e] >= 0 && images.col_idx[e] < 100);
+            assert_true(images.col_idx[e] >= 0 && images.col_idx[e] < 16);
             assert_true(e == images.row_ptr[i] || images.col_idx[e] > images.col_idx[e - 1]);
+            num[images.col_idx[e]]++;
         }
+    for (int k = 0; k < 16; k++)
+        assert_true(labs((long)num[k] - 256 * (1 + k % 8)) < 130);
     perf_images_release(&images);
 }
 
@@ -209,7 +211,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_network_real_layers_are_of_the_family),
         cmocka_unit_test(test_network_read_and_infer_small_files_by_hand),
         cmocka_unit_test(test_network_read_foreign_files_fail_on_every_rank),
-        cmocka_unit_test(test_images_make_has_an_eighth_of_all_entries),
+        cmocka_unit_test(test_images_make_has_inputs_of_eight_densities),
     };
     char folder[1024] = "";
     world_init(&argc, &argv);
