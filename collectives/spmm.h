@@ -115,6 +115,10 @@ tulle_status_t tli_spmm_begin(tulle_spmm_t *spmm, tli_spmm_way_t *way, const tul
 tulle_status_t tli_spmm_bind(tulle_spmm_t *spmm, const tli_spmm_way_t *way, const tulle_product_t *product,
                              tli_spmm_binding_t **binding_out);
 
+/** The multiplications of a product alone, with the rows that were gathered before; arguments are not looked at. For
+ * measurements. @collective, the first time that a width is used */
+tulle_status_t tli_spmm_run_local(tulle_spmm_t *spmm, int is_transposed, const tulle_product_t *product);
+
 /** Free all bindings. @collective */
 void tli_spmm_unbind(tulle_spmm_t *spmm);
 

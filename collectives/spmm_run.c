@@ -88,7 +88,8 @@ static tulle_status_t multiply_parts(const run_t *r)
                                 .num_threads = r->spmm->options.num_threads};
     for (int i = 0; i < r->way->num_parts; i++) {
         const tli_spmm_part_t *part = &r->way->parts[i];
-        TLI_TRY(tli_exchange_wait_for(r->binding->gather, part->messages, part->num_messages));
+        if (r->binding->gather != NULL)
+            TLI_TRY(tli_exchange_wait_for(r->binding->gather, part->messages, part->num_messages));
         args.block = &part->block;
         multiply(r, &args);
     }
@@ -158,6 +159,27 @@ static tulle_status_t run(tulle_spmm_t *spmm, tli_spmm_way_t *way, const tulle_p
     TLI_TRY(tli_spmm_bind(spmm, way, &checked, &binding));
     run_t r = {spmm, way, binding, &checked};
     TLI_TRY(execute(&r));
+done:
+    return st;
+}
+
+tulle_status_t tli_spmm_run_local(tulle_spmm_t *spmm, int is_transposed, const tulle_product_t *product)
+{
+    tulle_status_t st = TULLE_OK;
+    const tli_spmm_way_t *way = is_transposed ? &spmm->transposed : &spmm->forward;
+    tulle_product_t p = *product;
+    tli_spmm_binding_t *binding = NULL;
+    p.b_stride = p.b_stride == 0 ? p.width : p.b_stride;
+    p.c_stride = p.c_stride == 0 ? p.width : p.c_stride;
+    TLI_TRY(tli_spmm_bind(spmm, way, &p, &binding));
+    tli_spmm_binding_t rows = *binding;
+    rows.gather = rows.scatter = NULL;
+    run_t r = {spmm, way, &rows, &p};
+    clear_landings(&r);
+    multiply_partial(&r);
+    multiply_own(&r);
+    TLI_TRY(multiply_parts(&r));
+    add_landings(&r);
 done:
     return st;
 }
