@@ -2,6 +2,7 @@
  * Collected on rank 0, partitioned, dealt out again. */
 #include "perf/partition_input.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #include "perf/halo.h"
@@ -73,4 +74,17 @@ done:
     perf_input_release(&partitioned_input);
     tli_arena_release(&scratch);
     return st;
+}
+
+void perf_partitioned_print(const perf_partitioned_t *partitioned, const char *how, const perf_volume_t *after,
+                            FILE *out)
+{
+    fprintf(out,
+            "# partition %s in %.0f us; rows between nodes, against block order: direct %" PRId64 " -> %" PRId64
+            ", limit %" PRId64 " -> %" PRId64 "\n",
+            how, partitioned->time_us, partitioned->before.direct_rows, after->direct_rows,
+            partitioned->before.limit_rows, after->limit_rows);
+    if (partitioned->num_moved > 0)
+        fprintf(out, "# %" PRId64 " rows and columns were given to another rank, to make blocks of equal size\n",
+                partitioned->num_moved);
 }

@@ -3,6 +3,8 @@
 #ifndef PERF_PARTITION_INPUT_H
 #define PERF_PARTITION_INPUT_H
 
+#include <stdio.h>
+
 #include <tulle/topology.h>
 
 #include "perf/input.h"
@@ -27,5 +29,9 @@ typedef struct perf_partitioned {
  */
 tulle_status_t perf_partition_input(MPI_Comm comm, const char *how, const tulle_topology_t *topology,
                                     perf_input_t *input, perf_partitioned_t *partitioned_out);
+
+/** Say what a partition did. @param[in] how as above @param[in] after volumes of the partitioned matrix */
+void perf_partitioned_print(const perf_partitioned_t *partitioned, const char *how, const perf_volume_t *after,
+                            FILE *out);
 
 #endif

@@ -52,19 +52,6 @@ static void print_versions(FILE *out)
     fprintf(out, "# tulle_perf %s with %s\n", tulle_version(), mpi);
 }
 
-static void print_partition(const perf_report_t *report, FILE *out)
-{
-    const perf_partitioned_t *done = &report->partitioned;
-    fprintf(out,
-            "# partition %s in %.0f us; rows between nodes, against block order: direct %" PRId64 " -> %" PRId64
-            ", limit %" PRId64 " -> %" PRId64 "\n",
-            report->options->partition, done->time_us, done->before.direct_rows, report->volume.direct_rows,
-            done->before.limit_rows, report->volume.limit_rows);
-    if (done->num_moved > 0)
-        fprintf(out, "# %" PRId64 " rows and columns were given to another rank, to make blocks of equal size\n",
-                done->num_moved);
-}
-
 static void print_header(const perf_report_t *report, FILE *out)
 {
     const perf_options_t *options = report->options;
@@ -75,7 +62,7 @@ static void print_header(const perf_report_t *report, FILE *out)
     fprintf(out, "# input %s: %" PRId64 " rows, %" PRId64 " columns, %" PRId64 " entries\n", input->name, input->rows,
             input->cols, input->nnz);
     if (options->partition != NULL)
-        print_partition(report, out);
+        perf_partitioned_print(&report->partitioned, options->partition, &report->volume, out);
     fprintf(out, "# row: %" PRId64 " %s = %" PRId64 " bytes; strategy %s; ghost order %s\n", options->width,
             tulle_datatype_name(options->datatype), report->row_bytes, tulle_strategy_name(report->stats.strategy),
             options->load_plan != NULL                       ? "as loaded"

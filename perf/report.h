@@ -60,6 +60,10 @@ void perf_report_print_results(const perf_report_t *report, FILE *out);
 /** Whether this build can write JSON. */
 int perf_report_has_json(void);
 
+struct json_t; /* of Jansson */
+/** Add what a partition did to an input, as a member; nothing when @p how is NULL. In builds with Jansson. */
+void perf_report_add_partition(struct json_t *object, const char *how, const perf_partitioned_t *partitioned);
+
 /** Write everything as JSON. @retval TULLE_ERR_FILE cannot be written; TULLE_ERR_NOMEM; TULLE_ERR_UNSUPPORTED */
 tulle_status_t perf_report_write_json(const perf_report_t *report, const char *path);
 
