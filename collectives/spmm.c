@@ -358,7 +358,8 @@ static tulle_status_t count_crossing(const tulle_spmm_t *spmm, int64_t *columns_
 {
     tulle_status_t st = TULLE_OK;
     tulle_plan_stats_t plan = {.struct_size = sizeof plan};
-    if (spmm->options.cover == TULLE_COVER_COLUMNS && spmm->comm->topology->levels[0].num_groups > 1) {
+    if (*columns_rows == 0 && spmm->options.cover == TULLE_COVER_COLUMNS &&
+        spmm->comm->topology->levels[0].num_groups > 1) {
         TLI_TRY(tulle_plan_get_stats(spmm->gather, &plan));
         *columns_rows = *gathered_rows = plan.levels[0].limit_rows;
     }

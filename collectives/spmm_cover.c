@@ -14,6 +14,11 @@
 /* A section: these words, owner and row there of each column, nonzeros of each row, columns of the nonzeros. */
 enum { NODE, NUM_COLS, NUM_ROWS, NUM_NONZEROS, HEADER_WORDS };
 
+/* Kinds of covers among which AUTO chooses, the plainest first. */
+enum { COLUMNS, LEAST, BALANCED, NUM_CHOICES };
+
+static const tulle_cover_t cover_of_choice[] = {TULLE_COVER_COLUMNS, TULLE_COVER_LEAST, TULLE_COVER_BALANCED};
+
 /* One section of this rank. */
 typedef struct pair {
     int64_t num_cols, num_rows, num_nonzeros;
@@ -24,8 +29,8 @@ typedef struct pair {
 /* A section that this rank answers. */
 typedef struct section {
     const int64_t *words;
-    int peer;
-    const int64_t *bits; /* [rows, then columns: each from a word on] the answer */
+    int peer;                         /* place among the packets */
+    const int64_t *bits[NUM_CHOICES]; /* [rows, then columns: each from a word on] the answers */
 } section_t;
 
 typedef struct covering {
@@ -39,6 +44,11 @@ typedef struct covering {
     pair_t *pairs;          /* [num_nodes] */
     section_t *sections;    /* [num_sections] by peer, then as they came */
     int64_t num_sections;
+    const int *peer;               /* [] ranks that sections came from */
+    int is_wanted[NUM_CHOICES];    /* [bool] to be tried */
+    int64_t *flow[NUM_CHOICES];    /* of this rank's pairs, then of all */
+    int64_t num_rows[NUM_CHOICES]; /* that cross into this node in this rank's pairs: of C */
+    int64_t num_cols[NUM_CHOICES]; /* of B */
 } covering_t;
 
 static int64_t num_words_of_bits(int64_t num_bits)
@@ -190,7 +200,7 @@ static tulle_status_t list_sections(covering_t *c, const tli_packets_t *asked)
         for (int p = 0; p < asked->num_peers; p++) {
             for (int64_t at = asked->ptr[p]; at < asked->ptr[p + 1]; at += section_words(asked->words + at)) {
                 if (pass == 1)
-                    c->sections[n] = (section_t){asked->words + at, p, NULL};
+                    c->sections[n] = (section_t){.words = asked->words + at, .peer = p};
                 n++;
             }
         }
@@ -283,7 +293,8 @@ done:
     return st;
 }
 
-static tulle_status_t answer_sections(covering_t *c, int64_t node, const block_t *block, const tli_block_cover_t *cover)
+static tulle_status_t answer_sections(covering_t *c, int64_t node, const block_t *block, const tli_block_cover_t *cover,
+                                      int choice)
 {
     tulle_status_t st = TULLE_OK;
     int64_t first_row = 0, first_col = 0;
@@ -294,7 +305,7 @@ static tulle_status_t answer_sections(covering_t *c, int64_t node, const block_t
         if (words[NODE] != node)
             continue;
         TLI_TRY(tli_arena_alloc(c->arena, answer_words(words), sizeof *bits, &bits));
-        section->bits = bits;
+        section->bits[choice] = bits;
         for (int64_t i = 0; i < words[NUM_ROWS]; i++)
             if (cover->has_row[first_row + i])
                 set_bit(bits, i);
@@ -309,41 +320,137 @@ done:
     return st;
 }
 
+/* Ranks that own rows and columns of a block: those of my node by the packets, then those of the other. */
+static tulle_status_t find_block_owners(const covering_t *c, int64_t node, const block_t *block, tli_arena_t *arena,
+                                        tli_block_owners_t *owners)
+{
+    tulle_status_t st = TULLE_OK;
+    int32_t *of_row = NULL, *of_col = NULL, row = 0;
+    int64_t col = 0;
+    int num_peers = c->nodes->member_ptr[c->my_node + 1] - c->nodes->member_ptr[c->my_node];
+    TLI_TRY(tli_arena_alloc_raw(arena, block->graph.num_rows, sizeof *of_row, &of_row));
+    TLI_TRY(tli_arena_alloc_raw(arena, block->graph.num_cols, sizeof *of_col, &of_col));
+    for (int64_t s = 0; s < c->num_sections; s++) {
+        const int64_t *words = c->sections[s].words;
+        for (int64_t i = 0; words[NODE] == node && i < words[NUM_ROWS]; i++)
+            of_row[row++] = c->nodes->local_index[c->peer[c->sections[s].peer]];
+        for (int64_t i = 0; words[NODE] == node && i < words[NUM_COLS]; i++)
+            of_col[block->merged[col++]] = num_peers + c->nodes->local_index[words[HEADER_WORDS + 2 * i]];
+    }
+    int num_others = c->nodes->member_ptr[node + 1] - c->nodes->member_ptr[node];
+    *owners = (tli_block_owners_t){num_peers + num_others, of_row, of_col};
+done:
+    return st;
+}
+
+static void add_flow(covering_t *c, int node, const tli_block_graph_t *graph, const tli_block_owners_t *owners,
+                     const tli_block_cover_t *cover, int choice)
+{
+    const tulle_topology_t *topology = c->b->spmm->comm->topology;
+    const int *mine = c->nodes->members + c->nodes->member_ptr[c->my_node];
+    const int *others = c->nodes->members + c->nodes->member_ptr[node];
+    int num_mine = c->nodes->member_ptr[c->my_node + 1] - c->nodes->member_ptr[c->my_node];
+    tli_cover_flow_add(topology, node, c->my_node, cover, c->flow[choice]);
+    for (int32_t row = 0; row < graph->num_rows; row++)
+        tli_cover_flow_add_rank(topology, mine[owners->of_row[row]], 0, cover->has_row[row], c->flow[choice]);
+    for (int32_t col = 0; col < graph->num_cols; col++)
+        tli_cover_flow_add_rank(topology, others[owners->of_col[col] - num_mine], 1, cover->has_col[col],
+                                c->flow[choice]);
+    c->num_rows[choice] += cover->num_rows;
+    c->num_cols[choice] += cover->num_cols;
+}
+
+static tulle_status_t cover_all_columns(const tli_block_graph_t *graph, tli_arena_t *arena, tli_block_cover_t *cover)
+{
+    tulle_status_t st = TULLE_OK;
+    *cover = (tli_block_cover_t){.num_cols = graph->num_cols};
+    TLI_TRY(tli_arena_alloc(arena, graph->num_rows, 1, &cover->has_row));
+    TLI_TRY(tli_arena_alloc(arena, graph->num_cols, 1, &cover->has_col));
+    memset(cover->has_col, 1, (size_t)graph->num_cols);
+done:
+    return st;
+}
+
 static tulle_status_t cover_node(covering_t *c, int64_t node)
 {
     tulle_status_t st = TULLE_OK;
-    tulle_spmm_t *spmm = c->b->spmm;
     tli_arena_t scratch = TLI_ARENA_INIT;
     block_t block = {.num_cols = 0};
+    tli_block_owners_t owners;
     tli_block_cover_t cover;
     TLI_TRY(build_block(c, node, &scratch, &block));
-    TLI_TRY(tli_cover_least(&block.graph, &scratch, &cover));
-    TLI_TRY(answer_sections(c, node, &block, &cover));
-    spmm->columns_rows += block.graph.num_cols;
-    spmm->gathered_rows += cover.num_cols;
-    spmm->scattered_rows += cover.num_rows;
+    TLI_TRY(find_block_owners(c, node, &block, &scratch, &owners));
+    for (int choice = COLUMNS; choice < NUM_CHOICES; choice++) {
+        if (!c->is_wanted[choice])
+            continue;
+        TLI_TRY(choice == COLUMNS ? cover_all_columns(&block.graph, &scratch, &cover)
+                : choice == LEAST ? tli_cover_least(&block.graph, &scratch, &cover)
+                                  : tli_cover_balanced(&block.graph, &owners, &scratch, &cover));
+        TLI_TRY(answer_sections(c, node, &block, &cover, choice));
+        add_flow(c, (int)node, &block.graph, &owners, &cover, choice);
+    }
+    c->b->spmm->columns_rows += block.graph.num_cols;
 done:
     tli_arena_release(&scratch);
     return st;
 }
 
-static tulle_status_t answer(covering_t *c, const tli_packets_t *asked, tli_packets_t *answers)
+static tulle_status_t cover_nodes(covering_t *c, const tli_packets_t *asked)
+{
+    tulle_status_t st = TULLE_OK;
+    int64_t num_words = tli_cover_flow_words(c->b->spmm->comm->topology);
+    int tried = LEAST;
+    while (!c->is_wanted[tried])
+        tried++;
+    for (int choice = COLUMNS; choice < NUM_CHOICES; choice++)
+        TLI_TRY(tli_arena_alloc(c->arena, num_words, sizeof(int64_t), &c->flow[choice]));
+    c->peer = asked->peer;
+    TLI_TRY(list_sections(c, asked));
+    for (int64_t s = 0; s < c->num_sections; s++)
+        if (c->sections[s].bits[tried] == NULL)
+            TLI_TRY(cover_node(c, c->sections[s].words[NODE]));
+done:
+    return st;
+}
+
+/* The cheapest kind for the job; the plainer one of two that cost the same. All ranks come here, with success. */
+static tulle_status_t choose(covering_t *c, int *choice_out)
+{
+    tulle_status_t st = TULLE_OK;
+    const tulle_spmm_t *spmm = c->b->spmm;
+    const tulle_topology_t *topology = spmm->comm->topology;
+    int64_t row_bytes = spmm->options.width * (int64_t)tulle_datatype_size(spmm->type);
+    double best_ns = 0;
+    int best = -1;
+    for (int choice = COLUMNS; choice < NUM_CHOICES; choice++) {
+        if (!c->is_wanted[choice])
+            continue;
+        TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, c->flow[choice], (int)tli_cover_flow_words(topology), MPI_INT64_T, MPI_SUM,
+                              spmm->comm->mpi));
+        double ns = tli_cover_flow_ns(topology, row_bytes, c->flow[choice]);
+        if (best < 0 || ns < best_ns) {
+            best = choice;
+            best_ns = ns;
+        }
+    }
+    *choice_out = best;
+done:
+    return st;
+}
+
+static tulle_status_t answer(covering_t *c, const tli_packets_t *asked, int choice, tli_packets_t *answers)
 {
     tulle_status_t st = TULLE_OK;
     int64_t num_words = 0;
-    TLI_TRY(list_sections(c, asked));
-    for (int64_t s = 0; s < c->num_sections; s++) {
-        if (c->sections[s].bits == NULL)
-            TLI_TRY(cover_node(c, c->sections[s].words[NODE]));
+    for (int64_t s = 0; s < c->num_sections; s++)
         num_words += answer_words(c->sections[s].words);
-    }
     *answers = (tli_packets_t){asked->num_peers, asked->peer, NULL, NULL};
     TLI_TRY(tli_arena_alloc(c->arena, asked->num_peers + 1, sizeof(int64_t), &answers->ptr));
     TLI_TRY(tli_arena_alloc_raw(c->arena, num_words, sizeof(int64_t), &answers->words));
     num_words = 0;
     for (int64_t s = 0; s < c->num_sections; s++) {
         int64_t n = answer_words(c->sections[s].words);
-        memcpy(answers->words + num_words, c->sections[s].bits, (size_t)n * sizeof(int64_t));
+        memcpy(answers->words + num_words, c->sections[s].bits[choice], (size_t)n * sizeof(int64_t));
         num_words += n;
         answers->ptr[c->sections[s].peer + 1] = num_words;
     }
@@ -391,46 +498,63 @@ static void keep_covered(covering_t *c, const int64_t *const *col_bits)
     pattern->num_needed = n;
 }
 
-static tulle_status_t find_cover(covering_t *c)
-{
-    tulle_status_t st = TULLE_OK;
-    tulle_comm_t *comm = c->b->spmm->comm;
-    tli_packets_t asking = {0}, asked = {0}, answering = {0}, answers = {0};
-    const int64_t **col_bits = NULL;
-    st = ask(c, &asking);
-    st = tli_sparse_exchange(comm, st, &asking, c->arena, &asked);
-    if (st == TULLE_OK)
-        st = answer(c, &asked, &answering);
-    st = tli_sparse_exchange(comm, st, &answering, c->arena, &answers);
-    if (st == TULLE_OK)
-        st = tli_arena_alloc(c->arena, c->num_nodes, sizeof *col_bits, &col_bits);
-    if (st == TULLE_OK)
-        st = read_answers(&asking, &answers, col_bits);
-    if (st == TULLE_OK)
-        keep_covered(c, col_bits);
-    return tli_agree(comm->mpi, st);
-}
-
 static void keep_all(tli_spmm_builder_t *b)
 {
     for (int64_t g = 0; g < b->num_foreign; g++)
         b->kept[g] = g;
 }
 
+static tulle_status_t find_cover(covering_t *c)
+{
+    tulle_status_t st = TULLE_OK;
+    tulle_spmm_t *spmm = c->b->spmm;
+    tulle_comm_t *comm = spmm->comm;
+    tli_packets_t asking = {0}, asked = {0}, answering = {0}, answers = {0};
+    const int64_t **col_bits = NULL;
+    int choice = COLUMNS;
+    st = ask(c, &asking);
+    st = tli_sparse_exchange(comm, st, &asking, c->arena, &asked);
+    if (st == TULLE_OK)
+        st = cover_nodes(c, &asked);
+    TLI_TRY(tli_agree(comm->mpi, st));
+    TLI_TRY(choose(c, &choice));
+    spmm->options.cover = cover_of_choice[choice];
+    spmm->gathered_rows = c->num_cols[choice];
+    spmm->scattered_rows = c->num_rows[choice];
+    if (choice == COLUMNS) {
+        keep_all(c->b);
+        goto done;
+    }
+    st = tli_sparse_exchange(comm, answer(c, &asked, choice, &answering), &answering, c->arena, &answers);
+    if (st == TULLE_OK)
+        st = tli_arena_alloc(c->arena, c->num_nodes, sizeof *col_bits, &col_bits);
+    if (st == TULLE_OK)
+        st = read_answers(&asking, &answers, col_bits);
+    if (st == TULLE_OK)
+        keep_covered(c, col_bits);
+    st = tli_agree(comm->mpi, st);
+done:
+    return st;
+}
+
 tulle_status_t tli_spmm_cover(tli_spmm_builder_t *b)
 {
     tulle_status_t st = TULLE_OK;
     tulle_spmm_t *spmm = b->spmm;
+    tulle_cover_t asked = spmm->options.cover;
     const tli_level_t *nodes = &spmm->comm->topology->levels[0];
     covering_t c = {.b = b, .arena = &b->arena, .nodes = nodes, .num_nodes = nodes->num_groups};
+    int is_auto = asked == TULLE_COVER_AUTO;
     c.my_node = nodes->group_of[spmm->comm->rank];
-    if (c.num_nodes == 1)
+    c.is_wanted[COLUMNS] = is_auto;
+    c.is_wanted[LEAST] = is_auto || asked == TULLE_COVER_LEAST;
+    c.is_wanted[BALANCED] = (is_auto && tli_cover_can_balance(spmm->comm->topology)) || asked == TULLE_COVER_BALANCED;
+    if (c.num_nodes > 1 && asked != TULLE_COVER_COLUMNS) {
+        TLI_TRY(find_cover(&c));
+    } else {
         spmm->options.cover = TULLE_COVER_COLUMNS;
-    else if (spmm->options.cover == TULLE_COVER_AUTO)
-        spmm->options.cover = TULLE_COVER_LEAST;
-    if (spmm->options.cover == TULLE_COVER_COLUMNS)
         keep_all(b);
-    else
-        st = find_cover(&c);
+    }
+done:
     return st;
 }

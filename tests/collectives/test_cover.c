@@ -127,9 +127,116 @@ static void test_cover_least_prefers_columns(void **state)
     tli_arena_release(&arena);
 }
 
+/* --- by weight --------------------------------------------------------------------------------------------------- */
+
+static int64_t weight_of(const tli_block_graph_t *g, const tli_block_cover_t *cover, const int64_t *row_weight,
+                         const int64_t *col_weight)
+{
+    int64_t sum = 0;
+    for (int32_t row = 0; row < g->num_rows; row++)
+        sum += cover->has_row[row] ? row_weight[row] : 0;
+    for (int32_t col = 0; col < g->num_cols; col++)
+        sum += cover->has_col[col] ? col_weight[col] : 0;
+    return sum;
+}
+
+static int64_t least_weight_by_trying(const tli_block_graph_t *g, const int64_t *row_weight, const int64_t *col_weight)
+{
+    int64_t least = INT64_MAX;
+    for (uint32_t set = 0; set < UINT32_C(1) << g->num_rows; set++) {
+        int64_t sum = 0;
+        for (int32_t row = 0; row < g->num_rows; row++)
+            sum += set >> row & 1 ? row_weight[row] : 0;
+        for (int32_t col = 0; col < g->num_cols; col++) {
+            int is_needed = 0;
+            for (int64_t e = g->col_ptr[col]; e < g->col_ptr[col + 1]; e++)
+                is_needed = is_needed || (set >> g->row[e] & 1) == 0;
+            sum += is_needed ? col_weight[col] : 0;
+        }
+        least = sum < least ? sum : least;
+    }
+    return least;
+}
+
+static void test_cover_weighted_is_as_light_as_any(void **state)
+{
+    spt_random_t random = spt_random_shared(3);
+    for (int i = 0; i < 300; i++) {
+        int32_t num_rows = (int32_t)spt_below(&random, 11), num_cols = (int32_t)spt_below(&random, 14);
+        tli_block_graph_t g = random_block(&random, num_rows, num_cols, spt_below(&random, 500));
+        int64_t row_weight[11], col_weight[14];
+        tli_arena_t arena = TLI_ARENA_INIT;
+        tli_block_cover_t cover;
+        for (int32_t row = 0; row < num_rows; row++)
+            row_weight[row] = 1 + spt_below(&random, 20);
+        for (int32_t col = 0; col < num_cols; col++)
+            col_weight[col] = 1 + spt_below(&random, 20);
+        assert_int_equal(tli_cover_weighted(&g, row_weight, col_weight, &arena, &cover), TULLE_OK);
+        assert_covers(&g, &cover);
+        assert_int_equal(weight_of(&g, &cover, row_weight, col_weight),
+                         least_weight_by_trying(&g, row_weight, col_weight));
+        tli_arena_release(&arena);
+    }
+}
+
+static int64_t busiest_owner(const tli_block_graph_t *g, const tli_block_owners_t *owners,
+                             const tli_block_cover_t *cover)
+{
+    int64_t *load = spt_alloc(owners->num_owners, sizeof *load), busiest = 0;
+    for (int32_t row = 0; row < g->num_rows; row++)
+        load[owners->of_row[row]] += cover->has_row[row];
+    for (int32_t col = 0; col < g->num_cols; col++)
+        load[owners->of_col[col]] += cover->has_col[col];
+    for (int32_t owner = 0; owner < owners->num_owners; owner++)
+        busiest = load[owner] > busiest ? load[owner] : busiest;
+    return busiest;
+}
+
+static void test_cover_balanced_has_no_busier_owner_than_the_least(void **state)
+{
+    spt_random_t random = spt_random_shared(4);
+    int num_better = 0;
+    for (int i = 0; i < 60; i++) {
+        int32_t num_rows = 1 + (int32_t)spt_below(&random, 100), num_cols = 1 + (int32_t)spt_below(&random, 100);
+        tli_block_graph_t g = random_block(&random, num_rows, num_cols, spt_below(&random, 60));
+        int32_t *of_row = spt_alloc(num_rows, sizeof *of_row), *of_col = spt_alloc(num_cols, sizeof *of_col);
+        tli_block_owners_t owners = {8, of_row, of_col};
+        tli_arena_t arena = TLI_ARENA_INIT;
+        tli_block_cover_t least, balanced;
+        for (int32_t row = 0; row < num_rows; row++)
+            of_row[row] = 4 + (int32_t)(spt_below(&random, 3) * spt_below(&random, 2));
+        for (int32_t col = 0; col < num_cols; col++)
+            of_col[col] = (int32_t)(spt_below(&random, 4) * spt_below(&random, 2));
+        assert_int_equal(tli_cover_least(&g, &arena, &least), TULLE_OK);
+        assert_int_equal(tli_cover_balanced(&g, &owners, &arena, &balanced), TULLE_OK);
+        assert_covers(&g, &balanced);
+        assert_true(busiest_owner(&g, &owners, &balanced) <= busiest_owner(&g, &owners, &least));
+        num_better += busiest_owner(&g, &owners, &balanced) < busiest_owner(&g, &owners, &least);
+        tli_arena_release(&arena);
+    }
+    assert_true(num_better > 10);
+}
+
+/* Two columns of one owner, two rows of two: both pairs cover, but one owner would move twice as many rows. */
+static void test_cover_balanced_takes_rows_of_idle_owners(void **state)
+{
+    int64_t col_ptr[] = {0, 1, 2};
+    int32_t rows[] = {0, 1}, of_row[] = {1, 2}, of_col[] = {0, 0};
+    tli_block_graph_t g = {2, 2, col_ptr, rows};
+    tli_block_owners_t owners = {3, of_row, of_col};
+    tli_arena_t arena = TLI_ARENA_INIT;
+    tli_block_cover_t cover;
+    assert_int_equal(tli_cover_balanced(&g, &owners, &arena, &cover), TULLE_OK);
+    assert_int_equal(busiest_owner(&g, &owners, &cover), 1);
+    tli_arena_release(&arena);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
+        spt_test(test_cover_weighted_is_as_light_as_any),
+        spt_test(test_cover_balanced_has_no_busier_owner_than_the_least),
+        spt_test(test_cover_balanced_takes_rows_of_idle_owners),
         spt_test(test_cover_least_is_as_small_as_any),
         spt_test(test_cover_least_is_as_large_as_the_largest_matching),
         spt_test(test_cover_least_prefers_columns),
