@@ -7,12 +7,14 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "perf/partition.h"
 #include "perf/spmm_methods.h"
 #include "src/fault.h"
 
 enum option_key {
     KEY_MATRIX = 256,
     KEY_RANDOM,
+    KEY_PARTITION,
     KEY_TRANSPOSE,
     KEY_WIDTH,
     KEY_DTYPE,
@@ -35,6 +37,8 @@ static const struct argp_option option_table[] = {
     {NULL, 0, NULL, 0, "Sparse matrix, one of:", 1},
     {"matrix", KEY_MATRIX, "FILE", 0, "MatrixMarket file, plain or compressed; values are the tool's own", 1},
     {"random", KEY_RANDOM, "ROWS,NNZ,SEED", 0, "square random matrix with NNZ entries per row", 1},
+    {"partition", KEY_PARTITION, "HOW", 0,
+     "who gets which rows: block (default), metis, or a file with the rank of each row", 1},
     {NULL, 0, NULL, 0, "Product:", 2},
     {"transpose", KEY_TRANSPOSE, NULL, 0, "C = A^T B instead of C = A B", 2},
     {"width", KEY_WIDTH, "K", 0, "columns of B and C (default 64)", 2},
@@ -156,6 +160,9 @@ static tulle_status_t parse_option(int key, char *text, perf_spmm_options_t *opt
         break;
     case KEY_RANDOM:
         return parse_random(text, options);
+    case KEY_PARTITION:
+        options->partition = strcmp(text, "block") == 0 ? NULL : text;
+        break;
     case KEY_TRANSPOSE:
         options->is_transposed = 1;
         break;
@@ -234,6 +241,9 @@ tulle_status_t perf_spmm_options_parse(int argc, char **argv, perf_spmm_options_
     TLI_REQUIRE(failed == 0, TULLE_ERR_NOMEM, "the command line cannot be read: %s", strerror(failed));
     TLI_REQUIRE(state.options.source != PERF_SOURCE_NONE || state.options.wants_help, TULLE_ERR_ARG,
                 "no matrix is given; name one with --matrix FILE or --random ROWS,NNZ,SEED");
+    TLI_REQUIRE(state.options.partition == NULL || strcmp(state.options.partition, "metis") != 0 ||
+                    perf_partition_has_metis(),
+                TULLE_ERR_UNSUPPORTED, "--partition metis needs a build with METIS (libmetis-dev)");
     *options_out = state.options;
 done:
     return st;

@@ -276,6 +276,16 @@ static tulle_status_t show_results(tool_t *tool)
     return tli_agree(tool->comm, st);
 }
 
+/* After the communicator: what is best depends on the nodes. */
+static tulle_status_t partition_input(tool_t *tool)
+{
+    if (tool->options->partition == NULL)
+        return TULLE_OK;
+    perf_watch_begin(tool->watch, "partitioning");
+    return perf_partition_input(tool->comm, tool->options->partition, tulle_comm_topology(tool->tulle), &tool->input,
+                                &tool->report.partitioned);
+}
+
 static tulle_status_t run_steps(tool_t *tool)
 {
     tulle_status_t st = TULLE_OK;
@@ -287,6 +297,7 @@ static tulle_status_t run_steps(tool_t *tool)
         TLI_TRY(probe_links(tool));
     if (options->source == PERF_SOURCE_NONE)
         goto done;
+    TLI_TRY(partition_input(tool));
     TLI_TRY(perf_halo_create(tool->comm, &tool->input, &tool->halo));
     TLI_TRY(make_plan(tool));
     TLI_TRY(count_volumes(tool));
