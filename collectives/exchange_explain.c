@@ -71,6 +71,8 @@ static const char *describe(const tulle_exchange_t *x, tulle_transport_t transpo
         return "read out of the sender's shared memory";
     case TULLE_TRANSPORT_MPI:
         return "messages of MPI";
+    case TULLE_TRANSPORT_UCX:
+        return "messages of UCX";
     case TULLE_TRANSPORT_CUDA_IPC:
         return "stored by the sender's GPU into the memory of the receiver's";
     case TULLE_TRANSPORT_CUDA_STAGED:

@@ -11,6 +11,7 @@
 
 #include "src/agree.h"
 #include "src/options.h"
+#include "src/transport/transport.h"
 
 /* Tags 0 and 1 belong to sparse exchanges; bound exchanges use the rest in turn. */
 #define FIRST_EXCHANGE_TAG 2
@@ -43,6 +44,23 @@ done:
     return st;
 }
 
+/* The option, else the environment: AUTO where neither says anything. */
+static tulle_status_t read_transport(tulle_transport_t *transport)
+{
+    tulle_status_t st = TULLE_OK;
+    const char *text = tli_options_transport();
+    const char *source = *transport != TULLE_TRANSPORT_AUTO ? "options.transport" : "TULLE_TRANSPORT";
+    if (*transport == TULLE_TRANSPORT_AUTO && text != NULL)
+        TLI_TRY(tulle_transport_parse(text, transport));
+    TLI_REQUIRE(*transport == TULLE_TRANSPORT_AUTO || *transport == TULLE_TRANSPORT_MPI ||
+                    *transport == TULLE_TRANSPORT_UCX,
+                TULLE_ERR_ARG, "%s is %s, must be auto, mpi or ucx", source, tulle_transport_name(*transport));
+    TLI_REQUIRE(tli_transport_is_built(*transport), TULLE_ERR_UNSUPPORTED,
+                "%s is %s, which this build of Tulle does not have", source, tulle_transport_name(*transport));
+done:
+    return st;
+}
+
 static tulle_status_t read_options(const tulle_comm_options_t *given, tulle_comm_options_t *options)
 {
     tulle_status_t st = TULLE_OK;
@@ -58,6 +76,7 @@ static tulle_status_t read_options(const tulle_comm_options_t *given, tulle_comm
     TLI_TRY(tli_options_timeout_ms(&environment_timeout_ms));
     if (options->timeout_ms == 0)
         options->timeout_ms = environment_timeout_ms;
+    TLI_TRY(read_transport(&options->transport));
     if (options->topology_text == NULL)
         options->topology_text = tli_options_topology();
 done:
@@ -108,6 +127,13 @@ static tulle_status_t find_topology(tulle_comm_t *comm, const tulle_comm_options
     if (st == TULLE_OK)
         st = tli_agree_equal(comm->mpi, topology_fingerprint(comm->topology), "the topology (fingerprints differ)");
     return st;
+}
+
+static void choose_carriers(tulle_comm_t *comm, tulle_transport_t asked)
+{
+    comm->is_carrier_asked = asked != TULLE_TRANSPORT_AUTO;
+    for (int level = 0; level < TULLE_TOPOLOGY_MAX_LEVELS; level++)
+        comm->carriers[level] = comm->is_carrier_asked ? asked : TULLE_TRANSPORT_MPI;
 }
 
 /* Ranks that share memory and that the topology places on one node. */
@@ -211,6 +237,8 @@ tulle_status_t tulle_comm_create(MPI_Comm mpi_comm, const tulle_comm_options_t *
     TLI_TRY(find_topology(comm, &options));
     TLI_TRY(tli_agree_equal(comm->mpi, options.disable_shared_memory != 0, "options.disable_shared_memory"));
     TLI_TRY(tli_agree_equal(comm->mpi, options.num_kept_plans, "options.num_kept_plans"));
+    TLI_TRY(tli_agree_equal(comm->mpi, options.transport, "options.transport or TULLE_TRANSPORT"));
+    choose_carriers(comm, options.transport);
     TLI_TRY(group_shared(comm, options.disable_shared_memory));
     TLI_TRY(list_shared(comm));
     TLI_TRY(check_views(comm));
@@ -229,6 +257,8 @@ void tulle_comm_destroy(tulle_comm_t **comm_inout)
             comm->destroy_plans(comm->plans);
         else
             tli_free(comm->plans);
+        if (comm->close_ucx != NULL)
+            comm->close_ucx(comm);
         if (comm->shared != MPI_COMM_NULL)
             MPI_Comm_free(&comm->shared);
         if (comm->host != MPI_COMM_NULL)
@@ -265,6 +295,20 @@ int tli_find_rank(const int *ranks, int num_ranks, int rank)
 int tli_comm_shared_rank(const tulle_comm_t *comm, int peer)
 {
     return tli_find_rank(comm->shared_ranks, comm->num_shared, peer);
+}
+
+int tli_comm_level(const tulle_comm_t *comm, int peer)
+{
+    int level = 0;
+    while (level < tulle_topology_num_levels(comm->topology) &&
+           tulle_topology_group(comm->topology, level, comm->rank) == tulle_topology_group(comm->topology, level, peer))
+        level++;
+    return level;
+}
+
+const char *tli_comm_level_name(const tulle_comm_t *comm, int peer)
+{
+    return tulle_topology_level_name(comm->topology, tli_comm_level(comm, peer));
 }
 
 tulle_status_t tli_comm_tell(tulle_comm_t *comm, const int64_t *words, int num_words)

@@ -31,31 +31,13 @@ typedef struct tulle_field {
     int64_t ghost_stride;      /**< [scalars] from row to row, >= width; 0 = width */
 } tulle_field_t;
 
-/** Every transport: name, frozen value, text. */
-#define TULLE_TRANSPORT_MAP(X)                                                                                         \
-    X(AUTO, 0, "auto")                                                                                                 \
-    X(SHARED_MEMORY, 1, "shared_memory")                                                                               \
-    X(MPI, 2, "mpi")                                                                                                   \
-    X(CUDA_IPC, 3, "cuda_ipc")                                                                                         \
-    X(CUDA_STAGED, 4, "cuda_staged")
-
-/** How rows get from rank to rank: each pair the best way it has; read out of the sender's shared memory; in messages
- * of MPI; stored by the sender's GPU into the memory of the receiver's; or into host memory that both GPUs reach. */
-typedef enum tulle_transport {
-#define TULLE_TRANSPORT_ENUM(name, value, text) TULLE_TRANSPORT_##name = value,
-    TULLE_TRANSPORT_MAP(TULLE_TRANSPORT_ENUM)
-#undef TULLE_TRANSPORT_ENUM
-} tulle_transport_t;
-
-/** Number of transports, AUTO counted. */
-#define TULLE_NUM_TRANSPORTS 5
-
 /** Tunables of tulle_exchange_create(). Zero always means "library default". Append fields, never reorder. */
 typedef struct tulle_exchange_options {
     size_t struct_size;          /**< [bytes] set by the initializer */
     tulle_op_t op;               /**< reduction of scatter, equal on every rank; default sum; ignored by gather */
     int64_t timeout_ms;          /**< [ms] longest wait; 0 = the communicator's; not for rows on GPUs */
-    tulle_transport_t transport; /**< the only one to use, equal on every rank; default AUTO */
+    tulle_transport_t transport; /**< the only one to use, equal on every rank; default AUTO: shared memory where there
+                                      is, and what the communicator chose (tulle_comm_options.transport) elsewhere */
 } tulle_exchange_options_t;
 
 /* clang-format off */
