@@ -349,12 +349,8 @@ void tulle_exchange_destroy(tulle_exchange_t **exchange)
     if (x != NULL) {
         tli_exchange_land(x);
         tli_device_unbind(x);
-        for (int t = 0; t < tli_num_transports; t++)
-            tli_transports[t]->close(x->channels[t]);
-        if (!x->is_cached)
-            tulle_plan_destroy(&x->plan);
-        tli_arena_release(&x->arena);
-        tli_free(x);
+        tli_exchange_sweep(x->plan->comm);
+        tli_exchange_release(x);
     }
     if (exchange != NULL)
         *exchange = NULL;

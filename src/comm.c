@@ -249,6 +249,16 @@ done:
     return st;
 }
 
+/* Freeing is collective to MPI, which may wait for a rank that is gone: after a fault they stay until the process ends.
+ */
+static void free_communicators(tulle_comm_t *comm)
+{
+    MPI_Comm *const all[] = {&comm->shared, &comm->host, &comm->mpi};
+    for (int i = 0; i < 3 && comm->num_faults == 0; i++)
+        if (*all[i] != MPI_COMM_NULL)
+            MPI_Comm_free(all[i]);
+}
+
 void tulle_comm_destroy(tulle_comm_t **comm_inout)
 {
     tulle_comm_t *comm = comm_inout != NULL ? *comm_inout : NULL;
@@ -259,12 +269,7 @@ void tulle_comm_destroy(tulle_comm_t **comm_inout)
             tli_free(comm->plans);
         if (comm->close_ucx != NULL)
             comm->close_ucx(comm);
-        if (comm->shared != MPI_COMM_NULL)
-            MPI_Comm_free(&comm->shared);
-        if (comm->host != MPI_COMM_NULL)
-            MPI_Comm_free(&comm->host);
-        if (comm->mpi != MPI_COMM_NULL)
-            MPI_Comm_free(&comm->mpi);
+        free_communicators(comm);
         tulle_topology_destroy(&comm->topology);
         tli_pool_release(&comm->pool);
         tli_arena_release(&comm->arena);

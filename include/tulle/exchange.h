@@ -177,6 +177,17 @@ TULLE_API tulle_status_t tulle_exchange_explain(const tulle_exchange_t *exchange
 TULLE_API void tulle_exchange_destroy(tulle_exchange_t **exchange);
 
 /**
+ * Destroyed exchanges whose memory this process still keeps. An exchange that failed, say because a rank is gone, may
+ * have messages under way that MPI or UCX go on reading. Then its memory, and its communicator, stay until that is over,
+ * or the process ends; each later creation or destruction of an exchange on the communicator looks whether it is. While
+ * the count is not 0, the rows that a failed exchange was to send must stay where they are, too: scatter sends ghost
+ * rows in plan order from where the caller has them.
+ * @return [count]
+ * @collective no   @threads any   @cost O(1)
+ */
+TULLE_API int64_t tulle_exchange_num_abandoned(void);
+
+/**
  * Gather once: bind, start and wait. The binding is kept in the plan and reused by later calls with the same datatype
  * and width, whatever the buffers. Rows on GPUs: as an exchange, but the host waits for other ranks' calls; not in a
  * capture.

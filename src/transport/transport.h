@@ -69,7 +69,11 @@ typedef struct tli_transport {
     tulle_status_t (*poll)(void *channel, int *arrived, int *num_arrived);
     void (*release)(void *channel, int wire); /* what came over a receiving wire was read */
     tulle_status_t (*drain)(void *channel);   /* OK: what was sent may be overwritten by the caller; IN_PROGRESS */
-    void (*close)(void *channel);             /* NULL-safe; local, but peers must be through with the last round */
+    int (*laggard)(const void *channel); /* a rank that has not taken what it was sent; -1: none. To say who is late */
+    /** After a failure: cancel what can be. OK: nothing reads or writes memory of the wires any more; IN_PROGRESS: ask
+     * again, or leave that memory alone for ever. Never blocks. */
+    tulle_status_t (*halt)(void *channel);
+    void (*close)(void *channel); /* NULL-safe; local; nothing under way, and peers are through with the last round */
 } tli_transport_t;
 
 /** Number of transports in the table. */

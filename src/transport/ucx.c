@@ -392,6 +392,32 @@ static tulle_status_t ucx_drain(void *opaque)
     return TULLE_IN_PROGRESS;
 }
 
+static int ucx_laggard(const void *opaque)
+{
+    const channel_t *channel = opaque;
+    for (int i = 0; i < channel->num_sends; i++)
+        if (channel->sends[i].is_under_way)
+            return channel->sends[i].peer->rank;
+    return -1;
+}
+
+/* A connection that is lost ends what was under way over it; one that is stuck does not. */
+static tulle_status_t ucx_halt(void *opaque)
+{
+    channel_t *channel = opaque;
+    int num_under_way = 0;
+    if (channel->num_peers == 0)
+        return TULLE_OK;
+    for (int i = 0; i < channel->num_receives; i++)
+        if (channel->receives[i].is_under_way)
+            ucp_request_cancel(channel->ucx->worker, channel->receives[i].request);
+    ucp_worker_progress(channel->ucx->worker);
+    for (int i = 0; i < channel->num_receives; i++)
+        num_under_way += channel->receives[i].is_under_way;
+    num_under_way += channel->num_sending + channel->is_flushing;
+    return num_under_way == 0 ? TULLE_OK : TULLE_IN_PROGRESS;
+}
+
 const tli_transport_t tli_transport_ucx = {
     .name = "ucx",
     .id = TULLE_TRANSPORT_UCX,
@@ -407,5 +433,7 @@ const tli_transport_t tli_transport_ucx = {
     .poll = ucx_poll,
     .release = ucx_release,
     .drain = ucx_drain,
+    .laggard = ucx_laggard,
+    .halt = ucx_halt,
     .close = ucx_close,
 };

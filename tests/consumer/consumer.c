@@ -203,6 +203,7 @@ static void move_rows(tulle_plan_t *plan, int rank, int size)
     CHECK_OK(tulle_transport_parse("shared_memory", &transport));
     CHECK(strcmp(tulle_transport_name(transport), "shared_memory") == 0);
     tulle_exchange_destroy(&exchange);
+    CHECK(tulle_exchange_num_abandoned() == 0);
 
     memset(ghost, 0, sizeof ghost);
     CHECK_OK(tulle_gather(plan, owned, ghost, TULLE_F64, WIDTH, NULL));
