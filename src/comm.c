@@ -129,11 +129,22 @@ static tulle_status_t find_topology(tulle_comm_t *comm, const tulle_comm_options
     return st;
 }
 
-static void choose_carriers(tulle_comm_t *comm, tulle_transport_t asked)
+/* What was asked for, else what the topology says where this build has it, else MPI: alike on all ranks. */
+static tulle_status_t choose_carriers(tulle_comm_t *comm, tulle_transport_t asked)
 {
-    comm->is_carrier_asked = asked != TULLE_TRANSPORT_AUTO;
-    for (int level = 0; level < TULLE_TOPOLOGY_MAX_LEVELS; level++)
-        comm->carriers[level] = comm->is_carrier_asked ? asked : TULLE_TRANSPORT_MPI;
+    tulle_status_t st = TULLE_OK;
+    int64_t all = comm->is_carrier_asked = asked != TULLE_TRANSPORT_AUTO;
+    for (int level = 0; level < TULLE_TOPOLOGY_MAX_LEVELS; level++) {
+        tulle_carrier_t carrier = {.transport = asked};
+        if (asked == TULLE_TRANSPORT_AUTO && level < tulle_topology_num_levels(comm->topology))
+            TLI_TRY(tulle_topology_get_carrier(comm->topology, level, &carrier));
+        if (carrier.transport == TULLE_TRANSPORT_AUTO || !tli_transport_is_built(carrier.transport))
+            carrier.transport = TULLE_TRANSPORT_MPI;
+        comm->carriers[level] = carrier.transport;
+        all = all * TULLE_NUM_TRANSPORTS + (int)carrier.transport;
+    }
+done:
+    return tli_agree_on(comm->mpi, st, all, "what carries messages (options.transport, TULLE_TRANSPORT, topology)");
 }
 
 /* Ranks that share memory and that the topology places on one node. */
@@ -237,8 +248,7 @@ tulle_status_t tulle_comm_create(MPI_Comm mpi_comm, const tulle_comm_options_t *
     TLI_TRY(find_topology(comm, &options));
     TLI_TRY(tli_agree_equal(comm->mpi, options.disable_shared_memory != 0, "options.disable_shared_memory"));
     TLI_TRY(tli_agree_equal(comm->mpi, options.num_kept_plans, "options.num_kept_plans"));
-    TLI_TRY(tli_agree_equal(comm->mpi, options.transport, "options.transport or TULLE_TRANSPORT"));
-    choose_carriers(comm, options.transport);
+    TLI_TRY(choose_carriers(comm, options.transport));
     TLI_TRY(group_shared(comm, options.disable_shared_memory));
     TLI_TRY(list_shared(comm));
     TLI_TRY(check_views(comm));

@@ -46,23 +46,6 @@ typedef struct tulle_exchange_options {
 /* clang-format on */
 
 /**
- * Text form of a transport, such as "cuda_ipc".
- * @param[in] transport one of TULLE_TRANSPORT_MAP
- * @return never NULL; static storage; "unknown" for a value that is no transport
- * @collective no   @threads any   @cost O(1)
- */
-TULLE_API const char *tulle_transport_name(tulle_transport_t transport);
-
-/**
- * Transport of a text form: the inverse of tulle_transport_name().
- * @param[in]  name          zero-terminated, such as "mpi"
- * @param[out] transport_out untouched on failure
- * @retval TULLE_ERR_ARG no transport has this name, or a pointer is NULL
- * @collective no   @threads any   @cost O(1)
- */
-TULLE_API tulle_status_t tulle_transport_parse(const char *name, tulle_transport_t *transport_out);
-
-/**
  * Bind a plan to buffers. Everything that the exchange will ever allocate is allocated here.
  *
  * When a buffer of any rank is in device or managed memory, the GPUs move the rows: all buffers must then be in device,
@@ -178,10 +161,10 @@ TULLE_API void tulle_exchange_destroy(tulle_exchange_t **exchange);
 
 /**
  * Destroyed exchanges whose memory this process still keeps. An exchange that failed, say because a rank is gone, may
- * have messages under way that MPI or UCX go on reading. Then its memory, and its communicator, stay until that is over,
- * or the process ends; each later creation or destruction of an exchange on the communicator looks whether it is. While
- * the count is not 0, the rows that a failed exchange was to send must stay where they are, too: scatter sends ghost
- * rows in plan order from where the caller has them.
+ * have messages under way that MPI or UCX go on reading. Then its memory, and its communicator, stay until that is
+ * over, or the process ends; each later creation or destruction of an exchange on the communicator looks whether it is.
+ * While the count is not 0, the rows that a failed exchange was to send must stay where they are, too: scatter sends
+ * ghost rows in plan order from where the caller has them.
  * @return [count]
  * @collective no   @threads any   @cost O(1)
  */

@@ -101,6 +101,23 @@ TULLE_API tulle_status_t tulle_datatype_parse(const char *name, tulle_datatype_t
  */
 TULLE_API const char *tulle_op_name(tulle_op_t op);
 
+/**
+ * Text form of a transport, such as "cuda_ipc".
+ * @param[in] transport one of TULLE_TRANSPORT_MAP
+ * @return never NULL; static storage; "unknown" for a value that is no transport
+ * @collective no   @threads any   @cost O(1)
+ */
+TULLE_API const char *tulle_transport_name(tulle_transport_t transport);
+
+/**
+ * Transport of a text form: the inverse of tulle_transport_name().
+ * @param[in]  name          zero-terminated, such as "mpi"
+ * @param[out] transport_out untouched on failure
+ * @retval TULLE_ERR_ARG no transport has this name, or a pointer is NULL
+ * @collective no   @threads any   @cost O(1)
+ */
+TULLE_API tulle_status_t tulle_transport_parse(const char *name, tulle_transport_t *transport_out);
+
 TULLE_END_DECLS
 
 #endif
