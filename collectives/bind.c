@@ -266,8 +266,7 @@ static tulle_status_t alloc_exchange(tulle_plan_t *plan, int is_cached, tulle_di
 static tulle_status_t check_transport(const tulle_exchange_t *x)
 {
     tulle_status_t st = TULLE_OK;
-    int is_device = tli_is_device_exchange(x->spaces),
-        is_for_gpus = x->transport == TULLE_TRANSPORT_CUDA_IPC || x->transport == TULLE_TRANSPORT_CUDA_STAGED;
+    int is_device = tli_is_device_exchange(x->spaces), is_for_gpus = tli_transport_is_for_gpus(x->transport);
     TLI_REQUIRE(x->transport == TULLE_TRANSPORT_AUTO || x->spaces == 0 || is_device == is_for_gpus, TULLE_ERR_ARG,
                 "transport %s does not move rows in %s memory", tulle_transport_name(x->transport),
                 is_device ? "device" : "host");

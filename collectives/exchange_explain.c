@@ -87,7 +87,7 @@ static const char *describe(const tulle_exchange_t *x, tulle_transport_t transpo
 }
 
 /* Of a carrier: who chose it, and by which figures. */
-static void print_choice(const tulle_exchange_t *x, int level, FILE *out)
+static void print_carrier(const tulle_exchange_t *x, int level, FILE *out)
 {
     const tulle_comm_t *comm = x->plan->comm;
     const tulle_carrier_t *found = &comm->topology->levels[level].carrier;
@@ -109,7 +109,7 @@ static void print_choice(const tulle_exchange_t *x, int level, FILE *out)
 }
 
 /* Levels that rows cross in messages; inside a node they do so only where no memory is shared. */
-static void print_choices(const tulle_exchange_t *x, const tulle_exchange_stats_t *stats, FILE *out)
+static void print_carriers(const tulle_exchange_t *x, const tulle_exchange_stats_t *stats, FILE *out)
 {
     const tulle_topology_t *topology = x->plan->comm->topology;
     int has_messages =
@@ -117,7 +117,7 @@ static void print_choices(const tulle_exchange_t *x, const tulle_exchange_stats_
     int shares_nothing = stats->transports[TULLE_TRANSPORT_SHARED_MEMORY].messages == 0;
     for (int level = 0; has_messages && level < (shares_nothing ? topology->num_levels : 1); level++)
         if (x->transport == TULLE_TRANSPORT_AUTO && tli_probe_num_partners(topology, level, 1) > 0)
-            print_choice(x, level, out);
+            print_carrier(x, level, out);
 }
 
 static tulle_status_t print(const tulle_exchange_t *x, const tulle_exchange_stats_t *stats, FILE *out)
@@ -137,7 +137,7 @@ static tulle_status_t print(const tulle_exchange_t *x, const tulle_exchange_stat
                     (long long)transport->messages, (long long)transport->rows, (double)transport->bytes / 1e6,
                     describe(x, (tulle_transport_t)t));
     }
-    print_choices(x, stats, out);
+    print_carriers(x, stats, out);
     TLI_REQUIRE(fflush(out) == 0 && !ferror(out), TULLE_ERR_FILE, "the stream refused the table");
 done:
     return st;

@@ -44,14 +44,18 @@ done:
     return st;
 }
 
-/* The option, else the environment: AUTO where neither says anything. */
+/* The option, else the environment: AUTO where neither says anything. A transport of GPUs in the environment is none of
+ * the host's business. */
 static tulle_status_t read_transport(tulle_transport_t *transport)
 {
     tulle_status_t st = TULLE_OK;
     const char *text = tli_options_transport();
     const char *source = *transport != TULLE_TRANSPORT_AUTO ? "options.transport" : "TULLE_TRANSPORT";
-    if (*transport == TULLE_TRANSPORT_AUTO && text != NULL)
+    if (*transport == TULLE_TRANSPORT_AUTO && text != NULL) {
         TLI_TRY(tulle_transport_parse(text, transport));
+        if (tli_transport_is_for_gpus(*transport))
+            *transport = TULLE_TRANSPORT_AUTO;
+    }
     TLI_REQUIRE(*transport == TULLE_TRANSPORT_AUTO || *transport == TULLE_TRANSPORT_MPI ||
                     *transport == TULLE_TRANSPORT_UCX,
                 TULLE_ERR_ARG, "%s is %s, must be auto, mpi or ucx", source, tulle_transport_name(*transport));

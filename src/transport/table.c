@@ -26,6 +26,12 @@ static int find(tulle_transport_t id)
     return t;
 }
 
+int tli_transport_is_for_gpus(tulle_transport_t transport)
+{
+    return transport != TULLE_TRANSPORT_AUTO && transport != TULLE_TRANSPORT_SHARED_MEMORY &&
+           transport != TULLE_TRANSPORT_MPI && transport != TULLE_TRANSPORT_UCX;
+}
+
 int tli_transport_is_built(tulle_transport_t transport)
 {
     return transport == TULLE_TRANSPORT_AUTO || find(transport) < tli_num_transports;

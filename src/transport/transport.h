@@ -81,7 +81,10 @@ extern const int tli_num_transports;
 /** The table, in order of preference. */
 extern const tli_transport_t *const tli_transports[];
 
-/** Whether this build has a transport; of AUTO always. */
+/** Whether a transport moves rows on GPUs, and not those in host memory. */
+int tli_transport_is_for_gpus(tulle_transport_t transport);
+
+/** Whether this build has a transport of the host; of AUTO always. */
 int tli_transport_is_built(tulle_transport_t transport);
 
 /** The chosen transport if it reaches the peer; of AUTO: the first that does and reads remotely, else the carrier of
