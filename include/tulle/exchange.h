@@ -33,9 +33,9 @@ typedef struct tulle_field {
 
 /** Tunables of tulle_exchange_create(). Zero always means "library default". Append fields, never reorder. */
 typedef struct tulle_exchange_options {
-    size_t struct_size;          /**< [bytes] set by the initializer */
-    tulle_op_t op;               /**< reduction of scatter, equal on every rank; default sum; ignored by gather */
-    int64_t timeout_ms;          /**< [ms] longest wait; 0 = the communicator's; not for rows on GPUs */
+    size_t struct_size; /**< [bytes] set by the initializer */
+    tulle_op_t op;      /**< reduction of scatter, equal on every rank; default sum; ignored by gather */
+    int64_t timeout_ms; /**< [ms] longest wait; 0 = the communicator's; on GPUs as tulle_exchange_test() says */
     tulle_transport_t transport; /**< the only one to use, equal on every rank; default AUTO: shared memory where there
                                       is, and what the communicator chose (tulle_comm_options.transport) elsewhere */
 } tulle_exchange_options_t;
@@ -94,11 +94,17 @@ TULLE_API tulle_status_t tulle_exchange_start(tulle_exchange_t *exchange, void *
 
 /**
  * Make progress and ask whether the exchange is complete on this rank. On GPUs: whether the device is done with it.
+ *
+ * A time limit on GPUs is seen where the host comes by: here, at the next start, and when the exchange is destroyed;
+ * wait does not block, so who wants to learn of a rank that does not come calls test until it is done. The time runs
+ * from when the stream got to the last start. When it is over, streams that wait for the exchange run out, with rows
+ * that are none, and partners get TULLE_ERR_REMOTE from their next call. Captured rounds have no limit.
  * @collective no   @threads one thread per comm at a time   @cost one pass over what is outstanding
  * @param[in,out] exchange started
  * @retval TULLE_OK complete: buffers are the caller's again; TULLE_IN_PROGRESS ask again
  * @retval TULLE_ERR_ARG NULL; TULLE_ERR_STATE not started; TULLE_ERR_UNSUPPORTED its stream is being captured;
- *         TULLE_ERR_TRANSPORT
+ *         TULLE_ERR_TRANSPORT; on GPUs TULLE_ERR_TIMEOUT, which names a rank and its level, and TULLE_ERR_REMOTE a
+ *         partner has given up: the exchange can only be destroyed
  */
 TULLE_API tulle_status_t tulle_exchange_test(tulle_exchange_t *exchange);
 
@@ -154,8 +160,9 @@ TULLE_API tulle_status_t tulle_exchange_explain(const tulle_exchange_t *exchange
 /**
  * Free an exchange and set *exchange to NULL.
  * @param[in,out] exchange not in flight, on GPUs neither in a graph that is still launched; NULL and pointer to NULL
- * are fine; on GPUs the host waits for the last round
- * @collective all ranks, same order; before MPI_Finalize   @threads one thread per comm at a time
+ * are fine; on GPUs the host waits for the last round, for no longer than the time limit, if there is one
+ * @collective all ranks, same order; before MPI_Finalize. After a failed exchange it does not wait for ranks that may
+ * be gone, nor do destroying the plan and the communicator   @threads one thread per comm at a time
  */
 TULLE_API void tulle_exchange_destroy(tulle_exchange_t **exchange);
 
