@@ -53,10 +53,14 @@ static tulle_status_t alloc_ends(tulle_exchange_t *x, tli_arena_t *scratch, ends
     TLI_TRY(tli_arena_alloc(&x->arena, steps->num_receives, sizeof *x->arrived, &x->arrived));
     TLI_TRY(tli_arena_alloc(&x->arena, steps->num_receives, 1, &x->has_arrived));
     TLI_TRY(tli_arena_alloc(&x->arena, x->num_fields * steps->num_areas, sizeof *x->areas, &x->areas));
-    for (int64_t w = 0; w < steps->num_sends; w++)
+    for (int64_t w = 0; w < steps->num_sends; w++) {
+        ends->sends[w].peer = (int)steps->send_ends[w].peer;
         ends->send_transport[w] = (unsigned char)steps->send_ends[w].transport;
-    for (int64_t w = 0; w < steps->num_receives; w++)
+    }
+    for (int64_t w = 0; w < steps->num_receives; w++) {
+        ends->receives[w].peer = (int)steps->receive_ends[w].peer;
         ends->receive_transport[w] = (unsigned char)steps->receive_ends[w].transport;
+    }
     ends->wires = (tli_wires_t){x->plan->comm,         0,
                                 (int)steps->num_sends, (int)steps->num_receives,
                                 ends->sends,           ends->receives,
@@ -273,7 +277,7 @@ static tulle_status_t alloc_exchange(tulle_plan_t *plan, kind_t kind, tulle_dire
 static tulle_status_t check_transport(const tulle_exchange_t *x)
 {
     tulle_status_t st = TULLE_OK;
-    int is_device = tli_is_device_exchange(x->spaces), is_for_gpus = x->transport >= TULLE_TRANSPORT_CUDA_IPC;
+    int is_device = tli_is_device_exchange(x->spaces), is_for_gpus = tli_transport_is_for_gpus(x->transport);
     TLI_REQUIRE(x->transport == TULLE_TRANSPORT_AUTO || x->spaces == 0 || is_device == is_for_gpus, TULLE_ERR_ARG,
                 "transport %s does not move rows in %s memory", tulle_transport_name(x->transport),
                 is_device ? "device" : "host");
@@ -368,12 +372,8 @@ void tulle_exchange_destroy(tulle_exchange_t **exchange)
     if (x != NULL) {
         tli_exchange_land(x);
         tli_device_unbind(x);
-        for (int t = 0; t < tli_num_transports; t++)
-            tli_transports[t]->close(x->channels[t]);
-        if (!x->is_cached)
-            tulle_plan_destroy(&x->plan);
-        tli_arena_release(&x->arena);
-        tli_free(x);
+        tli_exchange_sweep(x->plan->comm);
+        tli_exchange_release(x);
     }
     if (exchange != NULL)
         *exchange = NULL;

@@ -75,6 +75,15 @@ typedef struct tli_program {
     tli_arena_t arena;
 } tli_program_t;
 
+/** The time limit of a round. */
+typedef struct tli_watch {
+    int is_on; /* a round was started, outside of a capture */
+    int gave_up;
+    int tag;          /* of the word to partners that this rank has given up */
+    double since;     /* [s] when the caller's stream was seen to be there; 0: not yet */
+    uint32_t *values; /* [num_flags of the program] as read */
+} tli_watch_t;
+
 /** Device side of an exchange. */
 typedef struct tli_device_exchange {
     int device;
@@ -88,6 +97,7 @@ typedef struct tli_device_exchange {
     void *uploaded;    /* event: the image may be written again */
     void *stream_used; /* the caller's, of the round */
     int must_upload;   /* the buffers changed */
+    tli_watch_t watch;
 } tli_device_exchange_t;
 
 /* --- collectives/device_space.c ---------------------------------------------------------------------------------- */
@@ -137,6 +147,17 @@ tulle_status_t tli_device_bind(tulle_exchange_t *x, tulle_comm_t *comm, tulle_st
 void tli_device_unbind(tulle_exchange_t *x);
 /** The caller's buffers are others now: the host waits until the last ones were read. */
 void tli_device_rebind(tulle_exchange_t *x);
+
+/* --- collectives/device_watch.c ---------------------------------------------------------------------------------- */
+
+tulle_status_t tli_watch_prepare(tulle_exchange_t *x, int tag);
+/** A round is about to be put on a stream. Fails where the last one is overdue, or a partner has given up. */
+tulle_status_t tli_watch_begin(tulle_exchange_t *x, void *stream);
+/** @retval TULLE_OK nothing to wait for; TULLE_IN_PROGRESS; TULLE_ERR_TIMEOUT, TULLE_ERR_REMOTE given up: the streams
+ * have run out */
+tulle_status_t tli_watch_look(tulle_exchange_t *x);
+/** Wait until the stream has run out, no longer than the time limit. */
+void tli_watch_finish(tulle_exchange_t *x);
 
 tulle_status_t tli_device_start(tulle_exchange_t *x, void *stream);
 tulle_status_t tli_device_test(tulle_exchange_t *x);

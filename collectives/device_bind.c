@@ -135,6 +135,8 @@ static tulle_status_t bind_on_device(tulle_exchange_t *x)
     TLI_TRY(open_memory(x, in_place, &scratch, &offset_of_area));
     TLI_TRY(tli_wiring_connect(x, first_tag, offset_of_area, &d->wiring));
     st = make_program(x);
+    if (st == TULLE_OK)
+        st = tli_watch_prepare(x, first_tag);
 done:
     tli_arena_release(&scratch);
     return tli_agree(mpi, st);
@@ -172,8 +174,8 @@ void tli_device_unbind(tulle_exchange_t *x)
     if (d == NULL || tli_device_enter(d->device, &previous) != TULLE_OK)
         return;
     if (d->stream != NULL)
-        tli_device_synchronize(d->stream); /* then nothing of this round comes in or goes out any more */
-    tli_gpu_memory_close(&d->memory);
+        tli_watch_finish(x); /* then nothing of this round comes in or goes out any more */
+    tli_gpu_memory_close(&d->memory, d->watch.gave_up, x->timeout_ms);
     tli_program_free(&d->program);
     tli_event_destroy(d->began);
     tli_event_destroy(d->done);

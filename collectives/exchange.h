@@ -25,6 +25,7 @@ struct tulle_exchange {
     tulle_plan_t *plan; /* one reference, none when the plan caches the exchange */
     int is_cached;
     int owned_moves; /* the owned rows may lie elsewhere in every round */
+    tulle_comm_t *comm;               /* one reference, when the plan is gone before the exchange: abandon.c */
     tulle_exchange_t *next;           /* in the plan's cache */
     tulle_exchange_t *before, *after; /* among those in flight on the communicator */
     tulle_direction_t direction;
@@ -76,6 +77,11 @@ tulle_status_t tli_exchange_wait_for(tulle_exchange_t *exchange, const int64_t *
 
 /** Take an exchange out of those in flight, if it is among them. */
 void tli_exchange_land(tulle_exchange_t *exchange);
+
+/** Free an exchange; one whose messages are under way is kept until they have gone. */
+void tli_exchange_release(tulle_exchange_t *exchange);
+/** Free those that were kept, of a communicator, where it can be done by now. */
+void tli_exchange_sweep(const tulle_comm_t *comm);
 
 /** Check one field of a plan. @param[in,out] field strides of 0 are resolved */
 tulle_status_t tli_field_check(const tulle_plan_t *plan, tulle_direction_t direction, tulle_op_t op, int index,

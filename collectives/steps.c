@@ -22,6 +22,8 @@ static tulle_status_t choose_host_way(const tli_steps_builder_t *b, tli_end_t *e
     tulle_status_t st = TULLE_OK;
     const tulle_comm_t *comm = b->plan->comm;
     int t = tli_transport_for(comm, b->options.transport, (int)end->peer);
+    TLI_REQUIRE(tli_transport_is_built(b->options.transport), TULLE_ERR_UNSUPPORTED,
+                "transport %s is not in this build of Tulle", tulle_transport_name(b->options.transport));
     TLI_REQUIRE(t < tli_num_transports, TULLE_ERR_UNSUPPORTED, "transport %s does not lead from rank %d to rank %d",
                 tulle_transport_name(b->options.transport), comm->rank, (int)end->peer);
     end->transport = t;

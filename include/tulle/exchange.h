@@ -31,25 +31,6 @@ typedef struct tulle_field {
     int64_t ghost_stride;      /**< [scalars] from row to row, >= width; 0 = width */
 } tulle_field_t;
 
-/** Every transport: name, frozen value, text. */
-#define TULLE_TRANSPORT_MAP(X)                                                                                         \
-    X(AUTO, 0, "auto")                                                                                                 \
-    X(SHARED_MEMORY, 1, "shared_memory")                                                                               \
-    X(MPI, 2, "mpi")                                                                                                   \
-    X(CUDA_IPC, 3, "cuda_ipc")                                                                                         \
-    X(CUDA_STAGED, 4, "cuda_staged")
-
-/** How rows get from rank to rank: each pair the best way it has; read out of the sender's shared memory; in messages
- * of MPI; stored by the sender's GPU into the memory of the receiver's; or into host memory that both GPUs reach. */
-typedef enum tulle_transport {
-#define TULLE_TRANSPORT_ENUM(name, value, text) TULLE_TRANSPORT_##name = value,
-    TULLE_TRANSPORT_MAP(TULLE_TRANSPORT_ENUM)
-#undef TULLE_TRANSPORT_ENUM
-} tulle_transport_t;
-
-/** Number of transports, AUTO counted. */
-#define TULLE_NUM_TRANSPORTS 5
-
 /** Every precision that rows of f32 may cross in: name, frozen value, text. */
 #define TULLE_WIRE_PRECISION_MAP(X)                                                                                    \
     X(NONE, 0, "none")                                                                                                 \
@@ -87,10 +68,11 @@ typedef enum tulle_wire_precision {
 
 /** Tunables of tulle_exchange_create(). Zero always means "library default". Append fields, never reorder. */
 typedef struct tulle_exchange_options {
-    size_t struct_size;          /**< [bytes] set by the initializer */
-    tulle_op_t op;               /**< reduction of scatter, equal on every rank; default sum; ignored by gather */
-    int64_t timeout_ms;          /**< [ms] longest wait; 0 = the communicator's; not for rows on GPUs */
-    tulle_transport_t transport; /**< the only one to use, equal on every rank; default AUTO */
+    size_t struct_size; /**< [bytes] set by the initializer */
+    tulle_op_t op;      /**< reduction of scatter, equal on every rank; default sum; ignored by gather */
+    int64_t timeout_ms; /**< [ms] longest wait; 0 = the communicator's; on GPUs as tulle_exchange_test() says */
+    tulle_transport_t transport; /**< the only one to use, equal on every rank; default AUTO: shared memory where there
+                                      is, and what the communicator chose (tulle_comm_options.transport) elsewhere */
     tulle_wire_precision_t wire_precision; /**< of rows that cross the levels below in messages; all fields must be f32;
                                                 equal on every rank; default NONE */
     int32_t wire_levels; /**< [count] outermost levels that it is for: 1 between nodes, 2 also between the outermost
@@ -103,23 +85,6 @@ typedef struct tulle_exchange_options {
 #define TULLE_EXCHANGE_OPTIONS_INIT                                                                                    \
     {sizeof(tulle_exchange_options_t), TULLE_OP_SUM, 0, TULLE_TRANSPORT_AUTO, TULLE_WIRE_PRECISION_NONE, 0}
 /* clang-format on */
-
-/**
- * Text form of a transport, such as "cuda_ipc".
- * @param[in] transport one of TULLE_TRANSPORT_MAP
- * @return never NULL; static storage; "unknown" for a value that is no transport
- * @collective no   @threads any   @cost O(1)
- */
-TULLE_API const char *tulle_transport_name(tulle_transport_t transport);
-
-/**
- * Transport of a text form: the inverse of tulle_transport_name().
- * @param[in]  name          zero-terminated, such as "mpi"
- * @param[out] transport_out untouched on failure
- * @retval TULLE_ERR_ARG no transport has this name, or a pointer is NULL
- * @collective no   @threads any   @cost O(1)
- */
-TULLE_API tulle_status_t tulle_transport_parse(const char *name, tulle_transport_t *transport_out);
 
 /**
  * Text form of a wire precision, such as "bf16".
@@ -181,11 +146,17 @@ TULLE_API tulle_status_t tulle_exchange_start(tulle_exchange_t *exchange, void *
 
 /**
  * Make progress and ask whether the exchange is complete on this rank. On GPUs: whether the device is done with it.
+ *
+ * A time limit on GPUs is seen where the host comes by: here, at the next start, and when the exchange is destroyed;
+ * wait does not block, so who wants to learn of a rank that does not come calls test until it is done. The time runs
+ * from when the stream got to the last start. When it is over, streams that wait for the exchange run out, with rows
+ * that are none, and partners get TULLE_ERR_REMOTE from their next call. Captured rounds have no limit.
  * @collective no   @threads one thread per comm at a time   @cost one pass over what is outstanding
  * @param[in,out] exchange started
  * @retval TULLE_OK complete: buffers are the caller's again; TULLE_IN_PROGRESS ask again
  * @retval TULLE_ERR_ARG NULL; TULLE_ERR_STATE not started; TULLE_ERR_UNSUPPORTED its stream is being captured;
- *         TULLE_ERR_TRANSPORT
+ *         TULLE_ERR_TRANSPORT; on GPUs TULLE_ERR_TIMEOUT, which names a rank and its level, and TULLE_ERR_REMOTE a
+ *         partner has given up: the exchange can only be destroyed
  */
 TULLE_API tulle_status_t tulle_exchange_test(tulle_exchange_t *exchange);
 
@@ -241,10 +212,22 @@ TULLE_API tulle_status_t tulle_exchange_explain(const tulle_exchange_t *exchange
 /**
  * Free an exchange and set *exchange to NULL.
  * @param[in,out] exchange not in flight, on GPUs neither in a graph that is still launched; NULL and pointer to NULL
- * are fine; on GPUs the host waits for the last round
- * @collective all ranks, same order; before MPI_Finalize   @threads one thread per comm at a time
+ * are fine; on GPUs the host waits for the last round, for no longer than the time limit, if there is one
+ * @collective all ranks, same order; before MPI_Finalize. After a failed exchange it does not wait for ranks that may
+ * be gone, nor do destroying the plan and the communicator   @threads one thread per comm at a time
  */
 TULLE_API void tulle_exchange_destroy(tulle_exchange_t **exchange);
+
+/**
+ * Destroyed exchanges whose memory this process still keeps. An exchange that failed, say because a rank is gone, may
+ * have messages under way that MPI or UCX go on reading. Then its memory, and its communicator, stay until that is
+ * over, or the process ends; each later creation or destruction of an exchange on the communicator looks whether it is.
+ * While the count is not 0, the rows that a failed exchange was to send must stay where they are, too: scatter sends
+ * ghost rows in plan order from where the caller has them.
+ * @return [count]
+ * @collective no   @threads any   @cost O(1)
+ */
+TULLE_API int64_t tulle_exchange_num_abandoned(void);
 
 /**
  * Gather once: bind, start and wait. The binding is kept in the plan and reused by later calls with the same datatype

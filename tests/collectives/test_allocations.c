@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "src/transport/transport.h"
 #include "tests/support/failing.h"
 #include "tests/support/trial.h"
 
@@ -255,6 +256,7 @@ static void check_exchanges(const char *topology, int disable_shared_memory, tul
     w.precision = precision;
     for (int direction = TULLE_GATHER; direction <= TULLE_SCATTER; direction++) {
         w.direction = (tulle_direction_t)direction;
+        spt_assert_ok_all(make_exchange(&w)); /* what the communicator keeps is there now */
         check_job(&w, make_exchange);
     }
     close_world(&w);
@@ -266,6 +268,15 @@ static void test_exchange_create_failing_allocation_fails_all(void **state)
     check_exchanges(deep_topology(), 0, TULLE_WIRE_PRECISION_FP8);
     check_exchanges(spt_topology(0), 0, TULLE_WIRE_PRECISION_NONE);
     check_exchanges(spt_topology(0), 1, TULLE_WIRE_PRECISION_NONE);
+}
+
+static void test_exchange_create_over_ucx_failing_allocation_fails_all(void **state)
+{
+    if (!tli_transport_is_built(TULLE_TRANSPORT_UCX))
+        skip();
+    setenv("TULLE_TRANSPORT", "ucx", 1);
+    check_exchanges(spt_topology(0), 1, TULLE_WIRE_PRECISION_NONE);
+    unsetenv("TULLE_TRANSPORT");
 }
 
 static void test_one_shot_failing_allocation_fails_all(void **state)
@@ -304,6 +315,7 @@ int main(int argc, char **argv)
         spt_test(test_plan_create_failing_allocation_fails_all),
         spt_test(test_measuring_failing_allocation_fails_all),
         spt_test(test_exchange_create_failing_allocation_fails_all),
+        spt_test(test_exchange_create_over_ucx_failing_allocation_fails_all),
         spt_test(test_one_shot_failing_allocation_fails_all),
         spt_test(test_stats_failing_allocation_fails_all),
         spt_test(test_save_and_load_failing_allocation_fails_all),

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "src/arena.h"
+#include "src/transport/transport.h"
 #include "tests/support/trial.h"
 
 #define NUM_ROUNDS 100
@@ -107,6 +108,15 @@ static void test_start_and_wait_allocate_nothing(void **state)
     check_plans(spt_topology(0), 1);
 }
 
+static void test_start_and_wait_over_ucx_allocate_nothing(void **state)
+{
+    if (!tli_transport_is_built(TULLE_TRANSPORT_UCX))
+        skip();
+    setenv("TULLE_TRANSPORT", "ucx", 1);
+    check_plans(spt_topology(0), 1);
+    unsetenv("TULLE_TRANSPORT");
+}
+
 /* Nor does the one-shot form once its binding is cached. */
 static void test_second_one_shot_allocates_nothing(void **state)
 {
@@ -129,6 +139,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         spt_test(test_start_and_wait_allocate_nothing),
+        spt_test(test_start_and_wait_over_ucx_allocate_nothing),
         spt_test(test_second_one_shot_allocates_nothing),
     };
     spt_init(&argc, &argv);

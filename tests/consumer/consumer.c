@@ -74,6 +74,7 @@ static void use_topology(const char *prefix, int rank)
     tulle_topology_t *topology = NULL;
     tulle_topology_t *copy = NULL;
     tulle_link_t link = {1500.0, 25e9, 4, 300.0, 0};
+    tulle_carrier_t carrier = {TULLE_TRANSPORT_MPI, 0, 0, 0, 0};
     char path[1024];
     CHECK_OK(tulle_topology_parse("2x4", 8, &topology));
     CHECK(tulle_topology_num_ranks(topology) == 8);
@@ -82,6 +83,7 @@ static void use_topology(const char *prefix, int rank)
     CHECK(tulle_topology_group(topology, 0, 5) == 1);
     CHECK(tulle_topology_num_groups(topology, 0) == 2);
     CHECK_OK(tulle_topology_set_link(topology, 0, &link));
+    CHECK_OK(tulle_topology_set_carrier(topology, 0, &carrier));
     CHECK_OK(tulle_topology_dup(topology, &copy));
     tulle_topology_destroy(&topology);
     CHECK(topology == NULL);
@@ -93,6 +95,9 @@ static void use_topology(const char *prefix, int rank)
     link.num_links = 0;
     CHECK_OK(tulle_topology_get_link(topology, 0, &link));
     CHECK(link.num_links == 4);
+    carrier.transport = TULLE_TRANSPORT_AUTO;
+    CHECK_OK(tulle_topology_get_carrier(topology, 0, &carrier));
+    CHECK(carrier.transport == TULLE_TRANSPORT_MPI);
     CHECK(strcmp(tulle_topology_text(topology), tulle_topology_text(copy)) == 0);
     tulle_topology_destroy(&copy);
     tulle_topology_destroy(&topology);
@@ -228,6 +233,7 @@ static void move_rows(tulle_plan_t *plan, int rank, int size)
     CHECK_OK(tulle_transport_parse("shared_memory", &transport));
     CHECK(strcmp(tulle_transport_name(transport), "shared_memory") == 0);
     tulle_exchange_destroy(&exchange);
+    CHECK(tulle_exchange_num_abandoned() == 0);
 
     memset(ghost, 0, sizeof ghost);
     CHECK_OK(tulle_gather(plan, owned, ghost, TULLE_F64, WIDTH, NULL));
