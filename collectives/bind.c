@@ -25,6 +25,7 @@ static tulle_status_t copy_fields(tulle_exchange_t *x, const tulle_field_t *fiel
     x->num_fields = num_fields;
     for (int f = 0; f < num_fields && !x->is_cached; f++)
         TLI_TRY(tli_field_check(x->plan, x->direction, x->op, f, &x->fields[f]));
+    TLI_TRY(tli_wire_precision_check(x));
 done:
     return st;
 }
@@ -52,10 +53,14 @@ static tulle_status_t alloc_ends(tulle_exchange_t *x, tli_arena_t *scratch, ends
     TLI_TRY(tli_arena_alloc(&x->arena, steps->num_receives, sizeof *x->arrived, &x->arrived));
     TLI_TRY(tli_arena_alloc(&x->arena, steps->num_receives, 1, &x->has_arrived));
     TLI_TRY(tli_arena_alloc(&x->arena, x->num_fields * steps->num_areas, sizeof *x->areas, &x->areas));
-    for (int64_t w = 0; w < steps->num_sends; w++)
+    for (int64_t w = 0; w < steps->num_sends; w++) {
+        ends->sends[w].peer = (int)steps->send_ends[w].peer;
         ends->send_transport[w] = (unsigned char)steps->send_ends[w].transport;
-    for (int64_t w = 0; w < steps->num_receives; w++)
+    }
+    for (int64_t w = 0; w < steps->num_receives; w++) {
+        ends->receives[w].peer = (int)steps->receive_ends[w].peer;
         ends->receive_transport[w] = (unsigned char)steps->receive_ends[w].transport;
+    }
     ends->wires = (tli_wires_t){x->plan->comm,         0,
                                 (int)steps->num_sends, (int)steps->num_receives,
                                 ends->sends,           ends->receives,
@@ -72,7 +77,7 @@ static void fill_wire(const tulle_exchange_t *x, const tli_end_t *end, int first
     wire->peer_wire = (int)end->peer_wire;
     wire->tag = first_tag + end->tag;
     wire->address = rows->base != NULL ? rows->base + end->first_row * rows->stride_bytes : NULL;
-    wire->bytes = is_user ? end->num_rows * rows->stride_bytes : tli_area_bytes(x, end->num_rows);
+    wire->bytes = is_user ? end->num_rows * rows->stride_bytes : tli_area_bytes(x, end->area, end->num_rows);
     wire->rows = x->steps.areas[end->area].rows;
     wire->stride_bytes = is_user ? rows->stride_bytes : 0;
 }
@@ -199,12 +204,15 @@ static tulle_status_t prepare(tulle_exchange_t *x, tli_arena_t *scratch, ends_t 
                                    .lends = lends_itself(x),
                                    .names_runs = 1,
                                    .by_message = !has_halves(x),
-                                   .transport = x->transport};
+                                   .transport = x->transport,
+                                   .wire_precision = x->wire_precision,
+                                   .wire_levels = x->wire_levels};
     if (x->direction == TULLE_GATHER)
         TLI_TRY(list_lent(x, scratch, &options.is_lent));
     TLI_TRY(tli_steps_build(x->plan, x->direction, &options, &x->arena, &x->steps));
     TLI_TRY(tli_check_staging(x));
     TLI_TRY(alloc_ends(x, scratch, ends));
+    TLI_TRY(tli_wire_precision_prepare(x));
     tli_areas_place_user(x);
     TLI_TRY(reserve_staging(x, ends));
 done:
@@ -238,6 +246,8 @@ static tulle_status_t read_options(const tulle_exchange_options_t *given, const 
     TLI_REQUIRE(options.transport >= TULLE_TRANSPORT_AUTO && options.transport < TULLE_NUM_TRANSPORTS, TULLE_ERR_ARG,
                 "options.transport is %d, none of TULLE_TRANSPORT_MAP", (int)options.transport);
     x->transport = options.transport;
+    x->wire_precision = options.wire_precision;
+    x->wire_levels = options.wire_levels;
     x->op = options.op == 0 ? TULLE_OP_SUM : options.op;
     x->timeout_ms = options.timeout_ms > 0 ? options.timeout_ms : plan->comm->timeout_ms;
 done:
@@ -267,7 +277,7 @@ static tulle_status_t alloc_exchange(tulle_plan_t *plan, kind_t kind, tulle_dire
 static tulle_status_t check_transport(const tulle_exchange_t *x)
 {
     tulle_status_t st = TULLE_OK;
-    int is_device = tli_is_device_exchange(x->spaces), is_for_gpus = x->transport >= TULLE_TRANSPORT_CUDA_IPC;
+    int is_device = tli_is_device_exchange(x->spaces), is_for_gpus = tli_transport_is_for_gpus(x->transport);
     TLI_REQUIRE(x->transport == TULLE_TRANSPORT_AUTO || x->spaces == 0 || is_device == is_for_gpus, TULLE_ERR_ARG,
                 "transport %s does not move rows in %s memory", tulle_transport_name(x->transport),
                 is_device ? "device" : "host");
@@ -362,12 +372,8 @@ void tulle_exchange_destroy(tulle_exchange_t **exchange)
     if (x != NULL) {
         tli_exchange_land(x);
         tli_device_unbind(x);
-        for (int t = 0; t < tli_num_transports; t++)
-            tli_transports[t]->close(x->channels[t]);
-        if (!x->is_cached)
-            tulle_plan_destroy(&x->plan);
-        tli_arena_release(&x->arena);
-        tli_free(x);
+        tli_exchange_sweep(x->plan->comm);
+        tli_exchange_release(x);
     }
     if (exchange != NULL)
         *exchange = NULL;

@@ -36,7 +36,7 @@ static void place_slots(const tulle_exchange_t *x, int64_t bytes[TLI_NUM_REGIONS
         if (x->steps.areas[end->area].kind != TLI_AREA_SHARED)
             continue;
         offset_of_area[end->area] = bytes[region];
-        bytes[region] += whole_slots(tli_area_bytes(x, end->num_rows));
+        bytes[region] += whole_slots(tli_area_bytes(x, end->area, end->num_rows));
     }
 }
 
@@ -70,8 +70,12 @@ done:
 static tulle_status_t lay_out_steps(tulle_exchange_t *x, int in_place)
 {
     tulle_status_t st = TULLE_OK;
-    tli_steps_options_t options = {
-        .in_place = in_place, .names_runs = 1, .transport = x->transport, .gpus = &x->device->peers};
+    tli_steps_options_t options = {.in_place = in_place,
+                                   .names_runs = 1,
+                                   .transport = x->transport,
+                                   .wire_precision = x->wire_precision,
+                                   .wire_levels = x->wire_levels,
+                                   .gpus = &x->device->peers};
     TLI_TRY(tli_steps_build(x->plan, x->direction, &options, &x->arena, &x->steps));
     TLI_TRY(tli_check_staging(x));
     TLI_TRY(tli_arena_alloc(&x->arena, x->num_fields * x->steps.num_areas, sizeof *x->areas, &x->areas));
@@ -131,6 +135,8 @@ static tulle_status_t bind_on_device(tulle_exchange_t *x)
     TLI_TRY(open_memory(x, in_place, &scratch, &offset_of_area));
     TLI_TRY(tli_wiring_connect(x, first_tag, offset_of_area, &d->wiring));
     st = make_program(x);
+    if (st == TULLE_OK)
+        st = tli_watch_prepare(x, first_tag);
 done:
     tli_arena_release(&scratch);
     return tli_agree(mpi, st);
@@ -168,8 +174,8 @@ void tli_device_unbind(tulle_exchange_t *x)
     if (d == NULL || tli_device_enter(d->device, &previous) != TULLE_OK)
         return;
     if (d->stream != NULL)
-        tli_device_synchronize(d->stream); /* then nothing of this round comes in or goes out any more */
-    tli_gpu_memory_close(&d->memory);
+        tli_watch_finish(x); /* then nothing of this round comes in or goes out any more */
+    tli_gpu_memory_close(&d->memory, d->watch.gave_up, x->timeout_ms);
     tli_program_free(&d->program);
     tli_event_destroy(d->began);
     tli_event_destroy(d->done);

@@ -7,6 +7,8 @@
 
 static tulle_status_t launch(const tli_launch_t *launch, void *stream)
 {
+    if (launch->is_wire)
+        return tli_wire_rows_launch(&launch->wire, stream);
     return launch->is_reduction ? tli_reduce_rows_launch(&launch->reduction, launch->areas_alignment, stream)
                                 : tli_push_rows_launch(&launch->push, stream);
 }
@@ -57,9 +59,12 @@ tulle_status_t tli_device_start(tulle_exchange_t *x, void *stream)
     int previous = -1;
     tli_range_push(x->direction == TULLE_GATHER ? "tulle gather start" : "tulle scatter start");
     TLI_TRY(tli_device_enter(x->device->device, &previous));
-    x->device->stream_used = stream;
-    x->phase = TLI_PHASE_RUNNING;
-    st = run_program(x, stream);
+    st = tli_watch_begin(x, stream);
+    if (st == TULLE_OK) {
+        x->device->stream_used = stream;
+        x->phase = TLI_PHASE_RUNNING;
+        st = run_program(x, stream);
+    }
     tli_device_leave(x->device->device, previous);
 done:
     tli_range_pop();
@@ -82,6 +87,7 @@ tulle_status_t tli_device_test(tulle_exchange_t *x)
     TLI_TRY(tli_stream_is_capturing(x->device->stream_used, &is_capturing));
     TLI_REQUIRE(!is_capturing, TULLE_ERR_UNSUPPORTED,
                 "test on a stream that is captured into a graph: nothing runs yet; call tulle_exchange_wait()");
+    TLI_TRY(tli_watch_look(x));
     st = tli_event_test(x->device->done);
 done:
     return st;

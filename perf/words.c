@@ -25,7 +25,7 @@ done:
 tulle_status_t perf_parse_word(const char *option, const char *text, const perf_word_t *words, size_t num_words,
                                int *value_out)
 {
-    char allowed[160] = "";
+    char allowed[320] = "";
     for (size_t i = 0; i < num_words; i++) {
         size_t used = strlen(allowed);
         if (strcmp(text, words[i].text) == 0) {

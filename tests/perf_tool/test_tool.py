@@ -342,6 +342,28 @@ def case_memory(tool, ranks):
     expect_failure(tool.run(ranks, "--grid", "24x24", "--transport", "cuda_ipc"), 1, "does not move rows in host memory")
 
 
+def case_wire_precision(tool, ranks):
+    """Rows between nodes in less: fewer bytes, errors within their bounds and not always zero, peers exact."""
+    words = ["--random", "600,8,3", "--topology", "2x2", "--width", 20, "--iterations", 2]
+    whole = tool.report(ranks, *words, "--methods", "tulle")
+    assert whole["wire_precision"] == "none" and not any("error_of_bound" in r for r in whole["results"]), whole
+    for precision, row_bytes, reduces in (("bf16", 40, ["sum", "prod"]), ("f16", 40, ["min"]), ("fp8", 21, ["sum"])):
+        for reduce in reduces:
+            report = tool.report(ranks, *words, "--wire-precision", precision, "--reduce", reduce,
+                                 "--methods", "tulle,alltoallv")
+            assert report["wire_precision"] == precision and not any(r["wrong"] for r in report["results"]), report
+            levels = report["volume"]["levels"]
+            assert [level["bytes"] // level["rows"] for level in levels] == [row_bytes, 80], levels
+            errors = {(r["method"], r["op"]): r.get("error_of_bound", 0) for r in report["results"]}
+            assert 0.1 < errors["tulle", "gather"] <= 1 and 0 <= errors["tulle", "scatter"] <= 1, errors
+            # products are exact, and small contributions in f16
+            assert precision == "f16" or reduce == "prod" or errors["tulle", "scatter"] > 0.1, errors
+            assert errors["alltoallv", "gather"] == errors["alltoallv", "scatter"] == 0, errors
+    done = tool.run(ranks, *words, "--wire-precision", "fp8", "--methods", "tulle", "--explain")
+    assert "carry fp8" in done.stdout and "Largest error of gather by fp8" in done.stdout, done.stdout
+    expect_failure(tool.run(ranks, *words, "--wire-precision", "fp8", "--dtype", "f64"), 2, "rows of f32")
+
+
 CASES = {
     "mesh_2x4": lambda tool: case_mesh(tool, 8, "2x4", [0] * 4 + [1] * 4),
     "mesh_4x4": lambda tool: case_mesh(tool, 16, "4x4", [r // 4 for r in range(16)], "--strategy", "balanced"),
@@ -355,6 +377,7 @@ CASES = {
     "plan_file": lambda tool: case_plan_file(tool, 4),
     "bad_input": lambda tool: case_bad_input(tool, 2),
     "explain": lambda tool: case_explain(tool, 4),
+    "wire_precision": lambda tool: case_wire_precision(tool, 4),
     "memory": lambda tool: case_memory(tool, 4),
     "partition": lambda tool: case_partition(tool, 8),
     "table": lambda tool: case_table(tool, 16),

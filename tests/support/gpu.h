@@ -15,6 +15,9 @@ int spt_gpu_is_real(void);
 /** As if this rank were on another GPU of the machine: emulation only. @param[in] is_isolated it reaches no other */
 void spt_gpu_move_to(int gpu, int is_isolated);
 
+/** From now on the emulation lets a flag be set that is set already: after a fault. */
+void spt_gpu_forgive(void);
+
 /* All of these end the test when CUDA fails. */
 
 void *spt_gpu_stream(void);
