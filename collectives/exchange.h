@@ -24,7 +24,7 @@ typedef enum tli_phase {
 struct tulle_exchange {
     tulle_plan_t *plan; /* one reference, none when the plan caches the exchange */
     int is_cached;
-    int owned_moves; /* the owned rows may lie elsewhere in every round */
+    int owned_moves;                  /* the owned rows may lie elsewhere in every round */
     tulle_comm_t *comm;               /* one reference, when the plan is gone before the exchange: abandon.c */
     tulle_exchange_t *next;           /* in the plan's cache */
     tulle_exchange_t *before, *after; /* among those in flight on the communicator */

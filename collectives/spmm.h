@@ -103,13 +103,15 @@ void tli_spmm_fill(tulle_spmm_t *spmm);
 /* --- running ----------------------------------------------------------------------------------------------------- */
 
 /**
- * Check the arguments of a run and agree on them; make its way ready.
+ * Check the arguments of a run on this rank; make its way ready.
  * @param[in]  product as the caller gave it; NULL is an error
- * @param[out] checked a copy with strides resolved
- * @collective all ranks
+ * @param[out] checked a copy with strides resolved; of width 0 on failure
  */
-tulle_status_t tli_spmm_begin(tulle_spmm_t *spmm, tli_spmm_way_t *way, const tulle_product_t *product, void *stream,
+tulle_status_t tli_spmm_check(tulle_spmm_t *spmm, tli_spmm_way_t *way, const tulle_product_t *product, void *stream,
                               tulle_product_t *checked);
+
+/** Exchanges of a way and a width that are kept; NULL if there are none. */
+tli_spmm_binding_t *tli_spmm_find_binding(tulle_spmm_t *spmm, const tli_spmm_way_t *way, int64_t width);
 
 /** Exchanges of a way and a width: those kept, or new ones. @param[in] product checked @collective all ranks */
 tulle_status_t tli_spmm_bind(tulle_spmm_t *spmm, const tli_spmm_way_t *way, const tulle_product_t *product,

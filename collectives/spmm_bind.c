@@ -51,22 +51,19 @@ done:
     return st;
 }
 
-tulle_status_t tli_spmm_begin(tulle_spmm_t *spmm, tli_spmm_way_t *way, const tulle_product_t *product, void *stream,
+tulle_status_t tli_spmm_check(tulle_spmm_t *spmm, tli_spmm_way_t *way, const tulle_product_t *product, void *stream,
                               tulle_product_t *checked)
 {
     tulle_status_t st = TULLE_OK;
-    if (product == NULL)
-        st = tli_fail(TULLE_ERR_ARG, 0, TLI_WHERE, "the product is NULL");
-    else if (stream != NULL)
-        st = tli_fail(TULLE_ERR_UNSUPPORTED, 0, TLI_WHERE, "a stream was given, but rows are in host memory");
-    if (st == TULLE_OK) {
-        *checked = *product;
-        st = check_operands(spmm, way, checked);
-    }
-    if (st == TULLE_OK && !way->is_ready)
-        st = tli_spmm_prepare(spmm, way);
-    if (!spmm->options.is_trusted)
-        st = tli_agree_on(spmm->comm->mpi, st, st == TULLE_OK ? checked->width : 0, "the width");
+    checked->width = 0;
+    TLI_REQUIRE(product != NULL, TULLE_ERR_ARG, "the product is NULL");
+    TLI_REQUIRE(stream == NULL, TULLE_ERR_UNSUPPORTED, "a stream was given, but rows are in host memory");
+    *checked = *product;
+    TLI_TRY(check_operands(spmm, way, checked));
+    if (!way->is_ready)
+        TLI_TRY(tli_spmm_prepare(spmm, way));
+done:
+    checked->width = st == TULLE_OK ? checked->width : 0;
     return st;
 }
 
@@ -145,23 +142,31 @@ static void drop_oldest(tulle_spmm_t *spmm)
     }
 }
 
+tli_spmm_binding_t *tli_spmm_find_binding(tulle_spmm_t *spmm, const tli_spmm_way_t *way, int64_t width)
+{
+    tli_spmm_binding_t *binding = spmm->bindings;
+    while (binding != NULL && (binding->way != way || binding->width != width))
+        binding = binding->next;
+    if (binding != NULL)
+        binding->last_use = ++spmm->num_uses;
+    return binding;
+}
+
 tulle_status_t tli_spmm_bind(tulle_spmm_t *spmm, const tli_spmm_way_t *way, const tulle_product_t *product,
                              tli_spmm_binding_t **binding_out)
 {
     tulle_status_t st = TULLE_OK;
-    tli_spmm_binding_t *binding = spmm->bindings, *fresh = NULL;
-    while (binding != NULL && (binding->way != way || binding->width != product->width))
-        binding = binding->next;
+    tli_spmm_binding_t *binding = tli_spmm_find_binding(spmm, way, product->width), *fresh = NULL;
     if (binding == NULL) {
         drop_oldest(spmm);
         TLI_TRY(tli_agree(spmm->comm->mpi, make_binding(spmm, way, product->width, &fresh)));
         TLI_TRY(create_exchanges(spmm, product->b, product->b_stride, fresh));
         binding = fresh;
         binding->next = spmm->bindings;
+        binding->last_use = ++spmm->num_uses;
         spmm->bindings = binding;
         fresh = NULL;
     }
-    binding->last_use = ++spmm->num_uses;
     *binding_out = binding;
 done:
     if (fresh != NULL)

@@ -10,9 +10,9 @@
 #define WORK_BETWEEN_POLLS 400000
 
 typedef struct run {
-    const tulle_spmm_t *spmm;
+    tulle_spmm_t *spmm;
     const tli_spmm_way_t *way;
-    const tli_spmm_binding_t *binding;
+    tli_spmm_binding_t *binding;    /* NULL: not yet */
     const tulle_product_t *product; /* checked */
 } run_t;
 
@@ -134,11 +134,9 @@ done:
     return st;
 }
 
-static tulle_status_t execute(const run_t *r)
+static tulle_status_t finish(const run_t *r)
 {
     tulle_status_t st = TULLE_OK;
-    TLI_TRY(start(r));
-    multiply_own(r);
     TLI_TRY(multiply_parts(r));
     if (r->binding->gather != NULL)
         TLI_TRY(tulle_exchange_wait(r->binding->gather));
@@ -150,15 +148,42 @@ done:
     return st;
 }
 
+/* What needs no other rank is done while ranks agree. Should they not, what was started is thrown away, by all ranks
+ * alike: exchanges that are under way can only be destroyed. */
+static tulle_status_t begin_and_agree(run_t *r, tulle_status_t local, const tulle_product_t *checked)
+{
+    tulle_spmm_t *spmm = r->spmm;
+    MPI_Comm mpi = spmm->comm->mpi;
+    tli_agreement_t agreement;
+    tulle_status_t st = local;
+    r->binding = st == TULLE_OK ? tli_spmm_find_binding(spmm, r->way, checked->width) : NULL;
+    tli_agree_begin(mpi, st, checked->width, &agreement);
+    if (r->binding != NULL) {
+        st = start(r);
+        multiply_own(r);
+    }
+    tulle_status_t agreed = tli_agree_end(mpi, &agreement, "the width");
+    if (agreed != TULLE_OK)
+        tli_spmm_unbind(spmm);
+    return agreed != TULLE_OK ? agreed : st;
+}
+
 static tulle_status_t run(tulle_spmm_t *spmm, tli_spmm_way_t *way, const tulle_product_t *product, void *stream)
 {
     tulle_status_t st = TULLE_OK;
     tulle_product_t checked;
-    tli_spmm_binding_t *binding = NULL;
-    TLI_TRY(tli_spmm_begin(spmm, way, product, stream, &checked));
-    TLI_TRY(tli_spmm_bind(spmm, way, &checked, &binding));
-    run_t r = {spmm, way, binding, &checked};
-    TLI_TRY(execute(&r));
+    run_t r = {spmm, way, NULL, &checked};
+    st = tli_spmm_check(spmm, way, product, stream, &checked);
+    if (!spmm->options.is_trusted)
+        st = begin_and_agree(&r, st, &checked);
+    if (st != TULLE_OK)
+        goto done;
+    if (r.binding == NULL) {
+        TLI_TRY(tli_spmm_bind(spmm, way, &checked, &r.binding));
+        TLI_TRY(start(&r));
+        multiply_own(&r);
+    }
+    TLI_TRY(finish(&r));
 done:
     return st;
 }

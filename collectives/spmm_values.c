@@ -109,14 +109,15 @@ tulle_status_t tulle_spmm_run_sampled(tulle_spmm_t *spmm, const tulle_product_t 
     sampling_t s = {.spmm = spmm};
     tli_arena_t scratch = TLI_ARENA_INIT;
     TLI_TRY(tli_check_spmm(spmm));
-    TLI_TRY(tli_spmm_begin(spmm, &spmm->forward, product, NULL, &s.x));
+    st = tli_spmm_check(spmm, &spmm->forward, product, NULL, &s.x);
     s.y = (tulle_product_t){.width = s.x.width, .b = s.x.c, .b_stride = s.x.c_stride};
-    st = check_values(spmm, values_out);
+    if (st == TULLE_OK)
+        st = check_values(spmm, values_out);
     if (st == TULLE_OK && spmm->scatter != NULL && !spmm->transposed.is_ready)
         st = tli_spmm_prepare(spmm, &spmm->transposed);
     if (st == TULLE_OK)
         st = tli_arena_alloc_raw(&scratch, spmm->moved.num, tulle_datatype_size(spmm->type), &s.moved);
-    TLI_TRY(tli_agree(spmm->comm->mpi, st));
+    TLI_TRY(tli_agree_on(spmm->comm->mpi, st, s.x.width, "the width"));
     TLI_TRY(plan_values(spmm));
     TLI_TRY(tli_spmm_bind(spmm, &spmm->forward, &s.x, &s.of_x));
     if (spmm->scatter != NULL)

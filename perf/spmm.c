@@ -87,6 +87,7 @@ static tulle_status_t create(tool_t *tool, tulle_cover_t cover, tulle_spmm_t **s
     options.strategy = tool->options.strategy;
     options.width = tool->options.width;
     options.num_threads = tool->options.num_threads;
+    options.is_trusted = tool->options.is_trusted;
     TLI_MPI(MPI_Barrier(tool->comm));
     double began = MPI_Wtime();
     TLI_TRY(tulle_spmm_create(tool->tulle, &rows, &columns, &csr, &options, spmm_out));

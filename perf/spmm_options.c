@@ -22,6 +22,7 @@ enum option_key {
     KEY_COVER,
     KEY_STRATEGY,
     KEY_THREADS,
+    KEY_TRUSTED,
     KEY_TOPOLOGY,
     KEY_PROBE,
     KEY_TIMEOUT_MS,
@@ -45,6 +46,7 @@ static const struct argp_option option_table[] = {
     {"dtype", KEY_DTYPE, "TYPE", 0, "f64 or f32 (default f64)", 2},
     {"cover", KEY_COVER, "NAME", 0, "auto, columns, least or balanced (default auto)", 2},
     {"threads", KEY_THREADS, "N", 0, "of one rank (default: the processors shared among the ranks)", 2},
+    {"trusted", KEY_TRUSTED, NULL, 0, "ranks do not compare arguments in each product", 2},
     {NULL, 0, NULL, 0, "Machine and plan:", 3},
     {"topology", KEY_TOPOLOGY, "TEXT", 0, "such as 2x4, 2x2x2 or 3,1,4, or a FILE.topo (default: discovered)", 3},
     {"probe", KEY_PROBE, NULL, 0, "measure the links first, and plan with them", 3},
@@ -167,6 +169,9 @@ static tulle_status_t parse_option(int key, char *text, perf_spmm_options_t *opt
     case KEY_PEERS:
         options->methods = 0;
         return parse_peers(text, &options->methods);
+    case KEY_TRUSTED:
+        options->is_trusted = 1;
+        break;
     case KEY_EXPLAIN:
         options->is_explaining = 1;
         break;

@@ -25,6 +25,7 @@ typedef struct perf_spmm_options {
     tulle_cover_t cover;
     tulle_strategy_t strategy;
     int num_threads;
+    int is_trusted;       /* [bool] as in tulle_spmm_options_t */
     const char *topology; /* text, or a file that ends in .topo */
     int is_probing;
     unsigned methods; /* or of perf_spmm_method_bit_t */

@@ -141,11 +141,11 @@ static json_t *pack_volume(const perf_spmm_report_t *report)
 static json_t *pack_plan(const perf_spmm_report_t *report)
 {
     const tulle_spmm_stats_t *stats = &report->stats;
-    return json_pack("{s:s, s:s, s:I, s:I, s:i, s:f, s:f, s:f}", "cover", tulle_cover_name(stats->cover), "strategy",
-                     tulle_strategy_name(report->options->strategy), "moved_nonzeros",
+    return json_pack("{s:s, s:s, s:I, s:I, s:i, s:b, s:f, s:f, s:f}", "cover", tulle_cover_name(stats->cover),
+                     "strategy", tulle_strategy_name(report->options->strategy), "moved_nonzeros",
                      (json_int_t)stats->moved_nonzeros, "busiest_nonzeros", (json_int_t)stats->busiest_nonzeros,
-                     "parts", (int)stats->num_parts, "setup_us", report->create_us, "dedup_setup_us", report->dedup_us,
-                     "cover_us", stats->cover_ns / 1e3);
+                     "parts", (int)stats->num_parts, "trusted", report->options->is_trusted, "setup_us",
+                     report->create_us, "dedup_setup_us", report->dedup_us, "cover_us", stats->cover_ns / 1e3);
 }
 
 static json_t *pack_result(const perf_spmm_report_t *report, const perf_spmm_result_t *result)

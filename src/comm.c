@@ -287,7 +287,8 @@ void tulle_comm_destroy(tulle_comm_t **comm_inout)
         tulle_topology_destroy(&comm->topology);
         tli_pool_release(&comm->pool);
         tli_arena_release(&comm->arena);
-        tli_free(comm);
+        if (!comm->agreement.is_pending) /* otherwise MPI writes to it still */
+            tli_free(comm);
     }
     if (comm_inout != NULL)
         *comm_inout = NULL;

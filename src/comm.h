@@ -8,6 +8,7 @@
 #include <tulle/comm.h>
 #include <tulle/mpi.h>
 
+#include "src/agree.h"
 #include "src/arena.h"
 #include "src/pool.h"
 
@@ -32,6 +33,7 @@ struct tulle_comm {
     int next_tag; /* first tag free for an exchange */
     int max_tag;
     int references;
+    tli_agreement_t agreement;                      /* of one-shot calls, where there is a time limit */
     int num_faults;                                 /* exchanges that failed while they ran: some rank may be gone */
     struct tulle_exchange *in_flight;               /* started and not yet waited for: waiting for one advances all */
     int most_plans;                                 /* that are kept, 0: none */

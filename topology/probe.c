@@ -235,9 +235,10 @@ static tulle_status_t make_ucx_levels(probe_t *p)
             st = make_ucx_level(p, level);
     if (st == TULLE_OK)
         st = try_ucx(p);
-    if (st != TULLE_OK && st != TULLE_ERR_NOMEM)
+    if (st != TULLE_OK) { /* on all ranks; UCX is to blame, unless one of them has no memory */
         drop_ucx(p);
-    st = st == TULLE_ERR_NOMEM ? st : TULLE_OK;
+        st = tli_agree(p->comm->mpi, st == TULLE_ERR_NOMEM ? st : TULLE_OK);
+    }
 done:
     return st;
 }

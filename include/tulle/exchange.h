@@ -240,7 +240,8 @@ TULLE_API int64_t tulle_exchange_num_abandoned(void);
  * @param[in]  datatype of the scalars
  * @param[in]  width    [scalars] per row
  * @param[in]  stream   as in tulle_exchange_start()
- * @return as tulle_exchange_create(), tulle_exchange_start() and tulle_exchange_wait()
+ * @return as tulle_exchange_create(), tulle_exchange_start() and tulle_exchange_wait(); TULLE_ERR_TIMEOUT also when
+ * some rank does not make the call within the communicator's time limit; creating the binding has none
  * @threads one thread per comm at a time   @cost as an exchange and one small reduction; the first call of a kind also
  * creates it
  */
@@ -257,7 +258,8 @@ TULLE_API tulle_status_t tulle_gather(tulle_plan_t *plan, const void *owned, voi
  * @param[in]     width    [scalars] per row
  * @param[in]     op       reduction; with replace, the last contribution in the plan's order stays
  * @param[in]     stream   as in tulle_exchange_start()
- * @return as tulle_exchange_create(), tulle_exchange_start() and tulle_exchange_wait()
+ * @return as tulle_exchange_create(), tulle_exchange_start() and tulle_exchange_wait(); TULLE_ERR_TIMEOUT also when
+ * some rank does not make the call within the communicator's time limit; creating the binding has none
  * @threads one thread per comm at a time   @cost as an exchange and one small reduction; the first call of a kind also
  * creates it
  */

@@ -132,6 +132,8 @@ static void survive(job_t *job)
     report("gather", st);
     report("gather again", run(job->exchanges[TULLE_GATHER]));
     report("scatter", run(job->exchanges[TULLE_SCATTER]));
+    report("one-shot", tulle_gather(job->plan, job->owned, job->ghost, TULLE_F64, WIDTH, NULL));
+    report("one-shot again", tulle_gather(job->plan, job->owned, job->ghost, TULLE_F64, WIDTH, NULL));
 }
 
 static void destroy(job_t *job)

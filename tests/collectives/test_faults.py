@@ -52,6 +52,13 @@ def check_survivors(done, carrier):
         assert VICTIM in culprits, f"{culprits}\n{done.stdout}"
 
 
+def check_one_shot(done, rank):
+    """All ranks must make such a call, and MPI does not say which does not."""
+    for what in ["one-shot", "one-shot again"]:
+        status, text = line_of(done, rank, what)
+        assert status == "TULLE_ERR_TIMEOUT", text
+
+
 def check_destroyed(done, rank):
     found = re.search(rf"^rank {rank} destroyed all in (\d+) ms, (\d+) abandoned$", done.stdout, re.MULTILINE)
     assert found, f"rank {rank} did not destroy all\n{done.stdout}{done.stderr}"
@@ -64,6 +71,7 @@ def check(done, kind, carrier):
         assert word not in done.stdout + done.stderr, f"{done.stdout}{done.stderr}"
     check_survivors(done, carrier)
     for rank in range(VICTIM):
+        check_one_shot(done, rank)
         check_destroyed(done, rank)
     if kind == "late":  # right values or a status, and an orderly end
         line_of(done, VICTIM, "gather")
