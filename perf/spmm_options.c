@@ -9,6 +9,7 @@
 
 #include "perf/partition.h"
 #include "perf/spmm_methods.h"
+#include "perf/words.h"
 #include "src/fault.h"
 
 enum option_key {
@@ -60,19 +61,6 @@ static const struct argp_option option_table[] = {
     {"json", KEY_JSON, "FILE", 0, "write the results", 5},
     {"help", KEY_HELP, NULL, 0, "print this and stop", 6},
     {0}};
-
-static tulle_status_t parse_int(const char *option, const char *text, int64_t least, int64_t most, int64_t *value_out)
-{
-    tulle_status_t st = TULLE_OK;
-    char *end = NULL;
-    errno = 0;
-    int64_t value = strtoimax(text, &end, 10);
-    TLI_REQUIRE(end != text && *end == '\0' && errno == 0 && value >= least && value <= most, TULLE_ERR_ARG,
-                "--%s is '%.60s'; give a number from %" PRId64 " to %" PRId64, option, text, least, most);
-    *value_out = value;
-done:
-    return st;
-}
 
 static tulle_status_t parse_random(const char *text, perf_spmm_options_t *options)
 {
@@ -137,14 +125,14 @@ static tulle_status_t parse_number(int key, const char *text, perf_spmm_options_
     tulle_status_t st = TULLE_OK;
     int64_t value = 0;
     if (key == KEY_WIDTH)
-        return parse_int("width", text, 1, INT64_C(1) << 24, &options->width);
+        return perf_parse_int("width", text, 1, INT64_C(1) << 24, &options->width);
     if (key == KEY_ITERATIONS)
-        return parse_int("iterations", text, 1, 1000000, &options->iterations);
+        return perf_parse_int("iterations", text, 1, 1000000, &options->iterations);
     if (key == KEY_WARMUP)
-        return parse_int("warmup", text, 0, 1000000, &options->warmup);
+        return perf_parse_int("warmup", text, 0, 1000000, &options->warmup);
     if (key == KEY_TIMEOUT_MS)
-        return parse_int("timeout-ms", text, 1, INT64_MAX / 2, &options->timeout_ms);
-    TLI_TRY(parse_int("threads", text, 1, 1024, &value));
+        return perf_parse_int("timeout-ms", text, 1, INT64_MAX / 2, &options->timeout_ms);
+    TLI_TRY(perf_parse_int("threads", text, 1, 1024, &value));
     options->num_threads = (int)value;
 done:
     return st;
