@@ -334,8 +334,10 @@ perf_exit_t perf_tool_run(MPI_Comm comm, const perf_options_t *options)
     tool.report.options = options;
     tool.report.input = &tool.input;
     tool.report.num_ranks = tool.num_ranks;
-    tool.report.wire_row_bytes = tli_wire_row_bytes(options->wire_precision, options->width);
     tool.report.row_bytes = options->width * (int64_t)tulle_datatype_size(options->datatype);
+    tool.report.wire_row_bytes = options->wire_precision == TULLE_WIRE_PRECISION_NONE
+                                     ? tool.report.row_bytes
+                                     : tli_wire_row_bytes(options->wire_precision, options->width);
     if (tli_agree(comm, check_surroundings(&tool)) != TULLE_OK) {
         perf_tool_print_error(tool.rank);
         release(&tool);
