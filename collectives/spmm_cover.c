@@ -112,7 +112,8 @@ static void fill_sections(covering_t *c)
     }
     for (int node = 0; node < c->num_nodes; node++) {
         c->pairs[node].last_row = -1;
-        c->pairs[node].degrees--; /* moves on at the first nonzero of a row */
+        if (c->pairs[node].degrees != NULL)
+            c->pairs[node].degrees--; /* moves on at the first nonzero of a row */
     }
     for (int64_t row = 0; row < b->spmm->num_rows; row++) {
         for (int64_t e = b->matrix->row_ptr[row]; e < b->matrix->row_ptr[row + 1]; e++) {
