@@ -313,12 +313,12 @@ static void test_partition_input_renumbers_on_all_ranks(void **state_)
     perf_partitioned_t done;
     tulle_topology_t *topology = NULL;
     char text[32];
-    char numbers[60 * 12] = "";
+    char numbers[60 * 16] = "";
     snprintf(text, sizeof text, "%dx1", world_size());
     assert_int_equal(tulle_topology_parse(text, world_size(), &topology), TULLE_OK);
     assert_int_equal(perf_input_make_grid(MPI_COMM_WORLD, dims, 2, 5, NULL, &input), TULLE_OK);
     for (int row = 0; row < 60; row++)
-        snprintf(numbers + strlen(numbers), 12, "%d\n", row % world_size());
+        snprintf(numbers + strlen(numbers), 16, "%d\n", row % world_size());
     const char *path = world_write("parts", numbers, strlen(numbers));
     assert_int_equal(perf_partition_input(MPI_COMM_WORLD, path, topology, &input, &done), TULLE_OK);
     assert_is_well_formed(&input);
