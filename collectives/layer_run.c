@@ -7,27 +7,10 @@
 
 #include "collectives/exchange.h"
 #include "collectives/layer.h"
+#include "collectives/spmm.h"
 #include "src/agree.h"
 
 /* --- arguments --------------------------------------------------------------------------------------------------- */
-
-static tulle_status_t check_rows(const char *name, const void *rows, int64_t num_rows, int64_t width, int64_t *stride)
-{
-    tulle_status_t st = TULLE_OK;
-    tulle_space_t space = TULLE_SPACE_HOST;
-    *stride = *stride == 0 ? width : *stride;
-    TLI_REQUIRE(rows != NULL || num_rows == 0, TULLE_ERR_ARG, "%s is NULL but has %lld rows", name,
-                (long long)num_rows);
-    TLI_REQUIRE(*stride >= width, TULLE_ERR_ARG, "%s has a stride of %lld, below the width %lld", name,
-                (long long)*stride, (long long)width);
-    TLI_REQUIRE(*stride < TLI_MOST_BYTES / (int64_t)sizeof(double) / (num_rows + 1), TULLE_ERR_OVERFLOW,
-                "%s: %lld rows of stride %lld exceed 2^62 bytes", name, (long long)num_rows, (long long)*stride);
-    TLI_TRY(tulle_space_of(rows, &space));
-    TLI_REQUIRE(space == TULLE_SPACE_HOST || space == TULLE_SPACE_PINNED, TULLE_ERR_UNSUPPORTED,
-                "%s is in %s memory: layers are computed in host memory", name, tulle_space_name(space));
-done:
-    return st;
-}
 
 static tulle_status_t check_apart(const tulle_layers_t *s, const char *names, const void *x, int64_t x_stride,
                                   const void *y, int64_t y_stride, int64_t width)
@@ -50,8 +33,9 @@ static tulle_status_t check_batch(const tulle_layers_t *s, const tulle_batch_t *
     TLI_REQUIRE(given != NULL, TULLE_ERR_ARG, "the batch is NULL");
     *batch = *given;
     TLI_REQUIRE(batch->width >= 1, TULLE_ERR_ARG, "width is %lld, must be at least 1", (long long)batch->width);
-    TLI_TRY(check_rows("x", batch->x, s->num_inputs, batch->width, &batch->x_stride));
-    TLI_TRY(check_rows("y", batch->y, s->layers[s->num_layers - 1].activate.num_rows, batch->width, &batch->y_stride));
+    TLI_TRY(tli_product_check_rows("x", batch->x, s->num_inputs, batch->width, &batch->x_stride));
+    TLI_TRY(tli_product_check_rows("y", batch->y, s->layers[s->num_layers - 1].activate.num_rows, batch->width,
+                                   &batch->y_stride));
     TLI_TRY(check_apart(s, "x and y", batch->x, batch->x_stride, batch->y, batch->y_stride, batch->width));
 done:
     return st;
@@ -164,11 +148,11 @@ static tulle_status_t check_gradients(const tulle_layers_t *s, const tulle_gradi
     *g = *given;
     TLI_REQUIRE(s->is_training, TULLE_ERR_STATE, "the layers were not made for training: set is_training");
     TLI_REQUIRE(s->width > 0, TULLE_ERR_STATE, "no successful tulle_layers_forward() came before");
-    TLI_TRY(check_rows("y", g->y, s->layers[s->num_layers - 1].activate.num_rows, s->width, &g->y_stride));
+    TLI_TRY(tli_product_check_rows("y", g->y, s->layers[s->num_layers - 1].activate.num_rows, s->width, &g->y_stride));
     TLI_TRY(check_weights(s, g));
     if (g->leave_out_x)
         goto done;
-    TLI_TRY(check_rows("x", g->x, s->num_inputs, s->width, &g->x_stride));
+    TLI_TRY(tli_product_check_rows("x", g->x, s->num_inputs, s->width, &g->x_stride));
     TLI_TRY(check_apart(s, "gradients x and y", g->x, g->x_stride, g->y, g->y_stride, s->width));
 done:
     return st;

@@ -103,6 +103,11 @@ void tli_spmm_fill(tulle_spmm_t *spmm);
 
 /* --- running ----------------------------------------------------------------------------------------------------- */
 
+/** Dense rows of a caller on this rank: there, no closer than they are wide, of a size that can be counted, in host
+ * memory. @param[in] name for the error text @param[in,out] stride 0 becomes the width */
+tulle_status_t tli_product_check_rows(const char *name, const void *rows, int64_t num_rows, int64_t width,
+                                      int64_t *stride);
+
 /**
  * Check the arguments of a run on this rank; make its way ready.
  * @param[in]  product as the caller gave it; NULL is an error

@@ -10,7 +10,8 @@
 
 /* --- arguments --------------------------------------------------------------------------------------------------- */
 
-static tulle_status_t check_rows(const char *name, const void *rows, int64_t num_rows, int64_t width, int64_t *stride)
+tulle_status_t tli_product_check_rows(const char *name, const void *rows, int64_t num_rows, int64_t width,
+                                      int64_t *stride)
 {
     tulle_status_t st = TULLE_OK;
     tulle_space_t space = TULLE_SPACE_HOST;
@@ -23,7 +24,7 @@ static tulle_status_t check_rows(const char *name, const void *rows, int64_t num
                 "%s: %lld rows of stride %lld exceed 2^62 bytes", name, (long long)num_rows, (long long)*stride);
     TLI_TRY(tulle_space_of(rows, &space));
     TLI_REQUIRE(space == TULLE_SPACE_HOST || space == TULLE_SPACE_PINNED, TULLE_ERR_UNSUPPORTED,
-                "%s is in %s memory: products are computed in host memory", name, tulle_space_name(space));
+                "%s is in %s memory: products and layers are computed in host memory", name, tulle_space_name(space));
 done:
     return st;
 }
@@ -39,8 +40,8 @@ static tulle_status_t check_operands(const tulle_spmm_t *spmm, const tli_spmm_wa
     size_t scalar_bytes = tulle_datatype_size(spmm->type);
     TLI_REQUIRE(p->width >= 1 && p->width < TLI_MOST_BYTES / (int64_t)sizeof(double), TULLE_ERR_ARG,
                 "width is %lld, must be at least 1", (long long)p->width);
-    TLI_TRY(check_rows("B", p->b, way->num_b, p->width, &p->b_stride));
-    TLI_TRY(check_rows("C", p->c, way->num_c, p->width, &p->c_stride));
+    TLI_TRY(tli_product_check_rows("B", p->b, way->num_b, p->width, &p->b_stride));
+    TLI_TRY(tli_product_check_rows("C", p->c, way->num_c, p->width, &p->c_stride));
     uintptr_t b = (uintptr_t)p->b, b_bytes = extent_of(way->num_b, p->b_stride, p->width, scalar_bytes);
     uintptr_t c = (uintptr_t)p->c, c_bytes = extent_of(way->num_c, p->c_stride, p->width, scalar_bytes);
     TLI_REQUIRE(b_bytes == 0 || c_bytes == 0 || b >= c + c_bytes || c >= b + b_bytes, TULLE_ERR_ARG,

@@ -8,18 +8,9 @@
 #include <petscsf.h>
 #include <stdio.h>
 
+#include "perf/petsc.h"
 #include "perf/reduce.h"
 #include "src/agree.h"
-
-/* PETSc call that must succeed; expects `st` and `done`. */
-#define TRY_PETSC(call)                                                                                                \
-    do {                                                                                                               \
-        PetscErrorCode petsc_code_ = (call);                                                                           \
-        if (petsc_code_ != 0) {                                                                                        \
-            st = fail_petsc(petsc_code_, #call);                                                                       \
-            goto done;                                                                                                 \
-        }                                                                                                              \
-    } while (0)
 
 typedef struct state {
     const perf_case_t *one;
@@ -31,7 +22,7 @@ typedef struct state {
     int has_own_op;    /* [bool] op is ours to free */
 } state_t;
 
-static tulle_status_t fail_petsc(PetscErrorCode code, const char *call)
+tulle_status_t perf_fail_petsc(PetscErrorCode code, const char *call)
 {
     const char *text = NULL;
     PetscErrorMessage(code, &text, NULL);

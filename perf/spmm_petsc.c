@@ -8,30 +8,14 @@
 #include <petscmat.h>
 
 #include "perf/methods.h"
+#include "perf/petsc.h"
 #include "src/agree.h"
-
-/* PETSc call that must succeed; expects `st` and `done`. */
-#define TRY_PETSC(call)                                                                                                \
-    do {                                                                                                               \
-        PetscErrorCode petsc_code_ = (call);                                                                           \
-        if (petsc_code_ != 0) {                                                                                        \
-            st = fail_petsc(petsc_code_, #call);                                                                       \
-            goto done;                                                                                                 \
-        }                                                                                                              \
-    } while (0)
 
 typedef struct state {
     const perf_spmm_case_t *one;
     Mat a, b, c;
     PetscScalar *c_values; /* between result() and the next run */
 } state_t;
-
-static tulle_status_t fail_petsc(PetscErrorCode code, const char *call)
-{
-    const char *text = NULL;
-    PetscErrorMessage(code, &text, NULL);
-    return tli_fail(TULLE_ERR_TRANSPORT, (long)code, TLI_WHERE, "PETSc: %s: %s", call, text == NULL ? "?" : text);
-}
 
 static tulle_status_t open_petsc(void)
 {
