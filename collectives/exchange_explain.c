@@ -6,13 +6,15 @@
 #include "src/agree.h"
 #include "src/options.h"
 
-static tulle_transport_t transport_of(const tli_end_t *end)
+static tulle_transport_t transport_of(const tulle_exchange_t *x, const tli_end_t *end)
 {
     switch (end->way) {
     case TLI_WAY_STORED:
         return TULLE_TRANSPORT_CUDA_IPC;
     case TLI_WAY_STAGED:
         return TULLE_TRANSPORT_CUDA_STAGED;
+    case TLI_WAY_CARRIED:
+        return x->device->carrier->id;
     case TLI_WAY_SENT:
     case TLI_WAY_READ:
         break;
@@ -35,11 +37,13 @@ static void count(const tulle_exchange_t *x, tulle_exchange_stats_t *stats)
         row_bytes += tli_field_row_bytes(&x->fields[f]);
     for (int64_t w = 0; w < x->steps.num_receives; w++) {
         const tli_end_t *end = &x->steps.receive_ends[w];
-        tulle_transport_stats_t *transport = &stats->transports[transport_of(end)];
-        transport->messages++;
+        tulle_transport_stats_t *transport = &stats->transports[transport_of(x, end)];
+        transport->messages += !tli_is_carried(end);
         transport->rows += end->num_rows;
         transport->bytes += end->num_rows * row_bytes;
     }
+    if (x->device != NULL && x->device->carrier != NULL)
+        stats->transports[x->device->carrier->id].messages += x->device->parcels.num_receives;
     stats->on_device = x->device != NULL;
     stats->num_stages = x->device != NULL ? (int32_t)x->device->program.num_stages : 0;
     stats->in_place = receives_in_place(x);
@@ -77,6 +81,10 @@ static const char *describe(const tulle_exchange_t *x, tulle_transport_t transpo
         return x->transport == TULLE_TRANSPORT_CUDA_STAGED
                    ? "stored into pinned host memory, as asked"
                    : "stored into pinned host memory: these GPUs do not reach each other";
+    case TULLE_TRANSPORT_MPI_STAGED:
+        return "between nodes: messages of MPI out of pinned host memory";
+    case TULLE_TRANSPORT_MPI_DEVICE:
+        return "between nodes: messages of MPI out of device memory";
     case TULLE_TRANSPORT_AUTO:
         break;
     }

@@ -152,7 +152,7 @@ static int advance_all(const tulle_exchange_t *x)
         int arrived_here = 0;
         tulle_status_t st = TULLE_IN_PROGRESS;
         if (y->phase == TLI_PHASE_PENDING || y->phase == TLI_PHASE_RUNNING)
-            st = advance_one(y, &arrived_here);
+            st = y->device != NULL ? tli_device_advance(y, &arrived_here) : advance_one(y, &arrived_here);
         num_arrived += arrived_here;
         if (st == TULLE_OK)
             y->phase = TLI_PHASE_COMPLETE;
@@ -222,6 +222,14 @@ static tulle_status_t start_on_host(tulle_exchange_t *x)
     return st == TULLE_IN_PROGRESS ? TULLE_OK : st;
 }
 
+static tulle_status_t start_on_device(tulle_exchange_t *x, void *stream)
+{
+    tulle_status_t st = tli_device_start(x, stream);
+    if (st == TULLE_OK && tli_device_is_host_driven(x))
+        take_off(x);
+    return st;
+}
+
 tulle_status_t tulle_exchange_start(tulle_exchange_t *x, void *stream)
 {
     tulle_status_t st = TULLE_OK;
@@ -231,8 +239,8 @@ tulle_status_t tulle_exchange_start(tulle_exchange_t *x, void *stream)
     TLI_REQUIRE(x->phase == TLI_PHASE_IDLE, TULLE_ERR_STATE, "started twice: call tulle_exchange_wait() in between");
     TLI_REQUIRE(stream == NULL || x->device != NULL || x->spaces == 0, TULLE_ERR_UNSUPPORTED,
                 "a stream was given, but the rows are in host memory");
-    st = x->device != NULL ? tli_device_start(x, stream) : start_on_host(x);
-    if (st < 0)
+    st = x->device != NULL ? start_on_device(x, stream) : start_on_host(x);
+    if (st < 0 && x->phase != TLI_PHASE_IDLE)
         fail(x);
 done:
     return st;
@@ -241,6 +249,7 @@ done:
 /* Asking at the wrong time does the exchange no harm. */
 static tulle_status_t test_on_device(tulle_exchange_t *x)
 {
+    advance_all(x);
     tulle_status_t st = x->phase == TLI_PHASE_RUNNING ? tli_device_test(x) : TULLE_OK;
     if (st == TULLE_ERR_UNSUPPORTED)
         return st;
@@ -287,19 +296,23 @@ static tulle_status_t describe_wait(const tulle_exchange_t *x)
 
 static tulle_status_t time_out(tulle_exchange_t *x)
 {
-    describe_wait(x);
+    if (x->device != NULL)
+        tli_device_time_out(x);
+    else
+        describe_wait(x);
     fail(x);
     return conclude(x);
 }
 
-static tulle_status_t wait_on_host(tulle_exchange_t *x)
+/* Advances all exchanges until this one is @p asked for more than TULLE_IN_PROGRESS. */
+static tulle_status_t advance_until(tulle_exchange_t *x, tulle_status_t (*asked)(tulle_exchange_t *x))
 {
     tulle_status_t st = TULLE_IN_PROGRESS;
     double began = 0; /* [s] */
     int64_t num_idle = 0;
     while (st == TULLE_IN_PROGRESS) {
         num_idle = advance_all(x) > 0 ? 0 : num_idle + 1;
-        st = conclude(x);
+        st = asked(x);
         if (st == TULLE_IN_PROGRESS && num_idle > POLLS_BEFORE_YIELD)
             sched_yield();
         if (st == TULLE_IN_PROGRESS && x->timeout_ms > 0 && num_idle % POLLS_BEFORE_CLOCK == 1) {
@@ -311,10 +324,18 @@ static tulle_status_t wait_on_host(tulle_exchange_t *x)
     return st;
 }
 
-/* For the host it is over: the stream keeps the order. */
+/* Whether the host has something to do for the parcels of a round. */
+static tulle_status_t ask_parcels(tulle_exchange_t *x)
+{
+    return x->phase == TLI_PHASE_RUNNING && !x->device->is_through ? TULLE_IN_PROGRESS : TULLE_OK;
+}
+
+/* Then, for the host, it is over: the stream keeps the order. */
 static tulle_status_t wait_on_device(tulle_exchange_t *x)
 {
-    tulle_status_t st = x->phase == TLI_PHASE_RUNNING ? tli_device_wait(x) : TULLE_OK;
+    tulle_status_t st = tli_device_is_host_driven(x) ? advance_until(x, ask_parcels) : TULLE_OK;
+    if (st == TULLE_OK && x->phase == TLI_PHASE_RUNNING)
+        st = tli_device_wait(x);
     if (st < 0)
         fail(x);
     else if (x->phase == TLI_PHASE_RUNNING)
@@ -326,6 +347,6 @@ tulle_status_t tulle_exchange_wait(tulle_exchange_t *x)
 {
     tulle_status_t st = check_started(x, "wait");
     if (st == TULLE_OK)
-        st = x->device != NULL ? wait_on_device(x) : wait_on_host(x);
+        st = x->device != NULL ? wait_on_device(x) : advance_until(x, conclude);
     return st;
 }

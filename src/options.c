@@ -34,6 +34,18 @@ done:
     return st;
 }
 
+const char *tli_options_transport(void)
+{
+    const char *text = getenv("TULLE_TRANSPORT");
+    return text != NULL && text[0] != '\0' ? text : NULL;
+}
+
+int tli_options_separates_nodes(void)
+{
+    const char *text = getenv("TULLE_SEPARATE_NODES");
+    return text != NULL && text[0] != '\0' && strcmp(text, "0") != 0;
+}
+
 tulle_status_t tli_options_take(const void *given, void *options, size_t size, size_t oldest_size,
                                 const char *initializer)
 {

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The carriers there are. */
+#include "src/transport/carrier.h"
+
+const tli_carrier_t *const tli_carriers[] = {
+    &tli_carrier_mpi_staged,
+    &tli_carrier_mpi_device,
+};
+
+const int tli_num_carriers = (int)(sizeof tli_carriers / sizeof tli_carriers[0]);
+
+const tli_carrier_t *tli_carrier_of(tulle_transport_t transport)
+{
+    for (int c = 0; c < tli_num_carriers; c++)
+        if (tli_carriers[c]->id == transport)
+            return tli_carriers[c];
+    return NULL;
+}
