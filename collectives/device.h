@@ -100,6 +100,7 @@ typedef struct tli_device_exchange {
     const tli_carrier_t *carrier; /* NULL: no rank has parcels */
     void *channel;                /* the carrier's */
     int is_through;               /* the host has nothing more to do in this round */
+    double started;               /* [s] of MPI_Wtime(): the round */
     tli_program_t program;
     void *stream;      /* ours: the program runs on it */
     void *began;       /* event on the caller's stream at start */
@@ -165,6 +166,8 @@ tulle_status_t tli_device_wait(tulle_exchange_t *x);
 int tli_device_is_host_driven(const tulle_exchange_t *x);
 /** Do so. @return TULLE_IN_PROGRESS, also when there is nothing more to do: the stream has the last word; or an error */
 tulle_status_t tli_device_advance(tulle_exchange_t *x, int *num_moved_out);
+/** Whatever is on the streams is over: given up after the time limit, if a carrier has not ended by then. */
+void tli_device_finish(tulle_exchange_t *x);
 /** After the time that a wait may take: record whom this rank waits for, and let the streams run out. */
 tulle_status_t tli_device_time_out(tulle_exchange_t *x);
 

@@ -186,8 +186,7 @@ void tli_device_unbind(tulle_exchange_t *x)
     int previous = -1;
     if (d == NULL || tli_device_enter(d->device, &previous) != TULLE_OK)
         return;
-    if (d->stream != NULL)
-        tli_device_synchronize(d->stream); /* then nothing of this round comes in or goes out any more */
+    tli_device_finish(x); /* then nothing of this round comes in or goes out any more */
     tli_gpu_memory_close(&d->memory);
     tli_parcels_unbind(d);
     tli_program_free(&d->program);

@@ -2,6 +2,8 @@
  * Running an exchange on GPUs: start puts the whole program on a stream of ours, behind what is on the caller's; wait
  * puts the caller's stream behind the program. The host waits for nothing, and both can be captured into a graph, unless
  * parcels are the host's to move: then wait does that. */
+#include <sched.h>
+
 #include "collectives/device.h"
 #include "src/device/device.h"
 #include "src/fault.h"
@@ -102,7 +104,8 @@ tulle_status_t tli_device_start(tulle_exchange_t *x, void *stream)
     TLI_TRY(check_capture(x, stream));
     TLI_TRY(tli_device_enter(x->device->device, &previous));
     x->device->stream_used = stream;
-    x->device->is_through = x->device->carrier == NULL;
+    x->device->is_through = !tli_device_is_host_driven(x);
+    x->device->started = MPI_Wtime();
     x->phase = TLI_PHASE_RUNNING;
     st = run_program(x, stream);
     tli_device_leave(x->device->device, previous);
@@ -111,13 +114,44 @@ done:
     return st;
 }
 
+/* What went wrong with a carrier that needs no host is seen when the host comes by. */
+static tulle_status_t check_carrier(tulle_exchange_t *x)
+{
+    tulle_status_t st = TULLE_OK;
+    int num_moved = 0;
+    if (x->device->carrier != NULL && !x->device->carrier->is_host_driven)
+        st = x->device->carrier->advance(x->device->channel, &num_moved);
+    return st < 0 ? st : TULLE_OK;
+}
+
 tulle_status_t tli_device_wait(tulle_exchange_t *x)
 {
     tulle_status_t st = TULLE_OK;
     tli_range_push(x->direction == TULLE_GATHER ? "tulle gather wait" : "tulle scatter wait");
+    TLI_TRY(check_carrier(x));
     st = tli_event_order(x->device->done, x->device->stream_used);
+done:
     tli_range_pop();
     return st;
+}
+
+/* Only what a carrier may be waiting for can be given up. */
+static int is_overdue(const tulle_exchange_t *x)
+{
+    return x->device->carrier != NULL && x->timeout_ms > 0 &&
+           (MPI_Wtime() - x->device->started) * 1e3 > (double)x->timeout_ms;
+}
+
+void tli_device_finish(tulle_exchange_t *x)
+{
+    tli_device_exchange_t *d = x->device;
+    if (d->stream == NULL || d->done == NULL)
+        return; /* not bound in full */
+    while (d->carrier != NULL && x->timeout_ms > 0 && tli_event_test(d->done) == TULLE_IN_PROGRESS && !is_overdue(x))
+        sched_yield();
+    if (d->carrier != NULL && x->timeout_ms > 0 && tli_event_test(d->done) == TULLE_IN_PROGRESS)
+        d->carrier->give_up(d->channel);
+    tli_device_synchronize(d->stream);
 }
 
 tulle_status_t tli_device_test(tulle_exchange_t *x)
@@ -127,7 +161,10 @@ tulle_status_t tli_device_test(tulle_exchange_t *x)
     TLI_TRY(tli_stream_is_capturing(x->device->stream_used, &is_capturing));
     TLI_REQUIRE(!is_capturing, TULLE_ERR_UNSUPPORTED,
                 "test on a stream that is captured into a graph: nothing runs yet; call tulle_exchange_wait()");
+    TLI_TRY(check_carrier(x));
     st = x->device->is_through ? tli_event_test(x->device->done) : TULLE_IN_PROGRESS;
+    if (st == TULLE_IN_PROGRESS && is_overdue(x))
+        st = tli_device_time_out(x);
 done:
     return st;
 }

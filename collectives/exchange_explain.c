@@ -85,6 +85,8 @@ static const char *describe(const tulle_exchange_t *x, tulle_transport_t transpo
         return "between nodes: messages of MPI out of pinned host memory";
     case TULLE_TRANSPORT_MPI_DEVICE:
         return "between nodes: messages of MPI out of device memory";
+    case TULLE_TRANSPORT_NCCL:
+        return "between nodes: messages of NCCL";
     case TULLE_TRANSPORT_AUTO:
         break;
     }

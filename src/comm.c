@@ -11,6 +11,7 @@
 
 #include "src/agree.h"
 #include "src/options.h"
+#include "src/transport/nccl.h"
 
 /* Tags 0 and 1 belong to sparse exchanges; bound exchanges use the rest in turn. */
 #define FIRST_EXCHANGE_TAG 2
@@ -229,6 +230,7 @@ void tulle_comm_destroy(tulle_comm_t **comm_inout)
             comm->destroy_plans(comm->plans);
         else
             tli_free(comm->plans);
+        tli_nccl_close(comm->nccl);
         if (comm->shared != MPI_COMM_NULL)
             MPI_Comm_free(&comm->shared);
         if (comm->host != MPI_COMM_NULL)

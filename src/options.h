@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The environment, read in one place: TULLE_TOPOLOGY, TULLE_TIMEOUT_MS, TULLE_TRANSPORT and TULLE_SEPARATE_NODES.
+ * The environment, read, and for NCCL completed, in one place: TULLE_TOPOLOGY, TULLE_TIMEOUT_MS, TULLE_TRANSPORT and TULLE_SEPARATE_NODES.
  * Options given in code come first. */
 #ifndef TLI_OPTIONS_H
 #define TLI_OPTIONS_H
@@ -20,6 +20,9 @@ const char *tli_options_transport(void);
 
 /** Whether TULLE_SEPARATE_NODES is set, and not to 0: nodes that were declared count as machines of their own. */
 int tli_options_separates_nodes(void);
+
+/** Keep NCCL from sending by way of other GPUs (NCCL_PXN_DISABLE=1), unless the user has decided. */
+void tli_options_disable_pxn(void);
 
 /**
  * Take an options struct from a caller who may have been compiled with another version of the headers: fields that the

@@ -39,12 +39,13 @@ typedef struct tulle_field {
     X(CUDA_IPC, 3, "cuda_ipc")                                                                                         \
     X(CUDA_STAGED, 4, "cuda_staged")                                                                                   \
     X(MPI_STAGED, 5, "mpi_staged")                                                                                     \
-    X(MPI_DEVICE, 6, "mpi_device")
+    X(MPI_DEVICE, 6, "mpi_device")                                                                                     \
+    X(NCCL, 7, "nccl")
 
 /** How rows get from rank to rank: each pair the best way it has; read out of the sender's shared memory; in messages
  * of MPI; stored by the sender's GPU into the memory of the receiver's; or into host memory that both GPUs reach. From
  * GPU to GPU between nodes, in one message per peer and stage: of MPI, from pinned host memory; of an MPI that takes
- * device memory. */
+ * device memory; of NCCL. */
 typedef enum tulle_transport {
 #define TULLE_TRANSPORT_ENUM(name, value, text) TULLE_TRANSPORT_##name = value,
     TULLE_TRANSPORT_MAP(TULLE_TRANSPORT_ENUM)
@@ -52,7 +53,7 @@ typedef enum tulle_transport {
 } tulle_transport_t;
 
 /** Number of transports, AUTO counted. */
-#define TULLE_NUM_TRANSPORTS 7
+#define TULLE_NUM_TRANSPORTS 8
 
 /** Tunables of tulle_exchange_create(). Zero always means "library default". Append fields, never reorder. */
 typedef struct tulle_exchange_options {

@@ -54,6 +54,7 @@ extern const int tli_num_carriers;
 /** Carrier of a transport; NULL: it is none of a carrier. */
 const tli_carrier_t *tli_carrier_of(tulle_transport_t transport);
 
+extern const tli_carrier_t tli_carrier_nccl;
 extern const tli_carrier_t tli_carrier_mpi_device;
 extern const tli_carrier_t tli_carrier_mpi_staged;
 

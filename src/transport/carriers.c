@@ -3,8 +3,9 @@
 #include "src/transport/carrier.h"
 
 const tli_carrier_t *const tli_carriers[] = {
-    &tli_carrier_mpi_staged,
+    &tli_carrier_nccl,
     &tli_carrier_mpi_device,
+    &tli_carrier_mpi_staged,
 };
 
 const int tli_num_carriers = (int)(sizeof tli_carriers / sizeof tli_carriers[0]);

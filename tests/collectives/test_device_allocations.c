@@ -61,6 +61,7 @@ static void test_device_exchange_create_failing_allocation_fails_all(void **stat
     check_exchanges(spt_topology(0), TULLE_GHOST_ORDER_PLAN, TULLE_TRANSPORT_AUTO);
     check_exchanges(spt_topology(0), TULLE_GHOST_ORDER_CALLER, TULLE_TRANSPORT_CUDA_STAGED);
     check_exchanges("*x1", TULLE_GHOST_ORDER_CALLER, TULLE_TRANSPORT_MPI_STAGED);
+    check_exchanges("*x1", TULLE_GHOST_ORDER_PLAN, TULLE_TRANSPORT_NCCL);
 }
 
 int main(int argc, char **argv)
