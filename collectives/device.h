@@ -99,6 +99,7 @@ typedef struct tli_device_exchange {
     tli_parcels_t parcels;
     const tli_carrier_t *carrier; /* NULL: no rank has parcels */
     void *channel;                /* the carrier's */
+    int64_t most_bytes;           /* of parcels of one rank, where they decided on the carrier; else 0 */
     int is_through;               /* the host has nothing more to do in this round */
     double started;               /* [s] of MPI_Wtime(): the round */
     tli_program_t program;

@@ -3,6 +3,7 @@
  * message after the other, laid out alike at both ends. */
 #include "collectives/device.h"
 #include "src/agree.h"
+#include "src/transport/carrier_choice.h"
 
 #define MESSAGE_ALIGNMENT 256
 
@@ -77,14 +78,47 @@ done:
     return st;
 }
 
+/* Bytes of the busiest rank, in the busier direction. */
+static tulle_status_t count_bytes(const tulle_exchange_t *x, int64_t *most_out)
+{
+    tulle_status_t st = TULLE_OK;
+    const tli_parcels_t *parcels = &x->device->parcels;
+    int64_t sent = 0, received = 0;
+    for (int p = 0; p < parcels->num_sends; p++)
+        sent += parcels->sends[p].bytes;
+    for (int p = 0; p < parcels->num_receives; p++)
+        received += parcels->receives[p].bytes;
+    *most_out = sent > received ? sent : received;
+    TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, most_out, 1, MPI_INT64_T, MPI_MAX, x->plan->comm->mpi));
+done:
+    return st;
+}
+
+static tulle_status_t check_carrier(const tli_carrier_t *carrier)
+{
+    if (carrier->is_there())
+        return TULLE_OK;
+    return tli_fail(TULLE_ERR_UNSUPPORTED, 0, TLI_WHERE, "transport %s is not there: this build, or what it runs on, "
+                    "lacks it", tulle_transport_name(carrier->id));
+}
+
+/* The one asked for, or the fastest for what this exchange moves. All ranks find the same. */
 static tulle_status_t choose_carrier(const tulle_exchange_t *x, const tli_carrier_t **carrier_out)
 {
     tulle_status_t st = TULLE_OK;
-    const tli_carrier_t *carrier = tli_carrier_of(x->transport);
-    carrier = carrier != NULL ? carrier : &tli_carrier_mpi_staged;
-    TLI_REQUIRE(carrier->is_there(), TULLE_ERR_UNSUPPORTED, "transport %s is not there: this build or its MPI lacks it",
-                tulle_transport_name(carrier->id));
-    *carrier_out = carrier;
+    const tli_carrier_figures_t *figures = NULL;
+    int fastest = -1;
+    *carrier_out = tli_carrier_of(x->transport);
+    if (*carrier_out == NULL) {
+        TLI_TRY(count_bytes(x, &x->device->most_bytes));
+        TLI_TRY(tli_carrier_measure(x->plan->comm, &figures));
+        fastest = tli_carrier_fastest(figures, tli_num_carriers, x->device->most_bytes);
+        TLI_REQUIRE(fastest >= 0, TULLE_ERR_TRANSPORT, "no transport moves rows of GPUs between nodes: %s",
+                    figures->of[tli_num_carriers - 1].why_not);
+        *carrier_out = tli_carriers[fastest];
+    } else {
+        TLI_TRY(tli_agree(x->plan->comm->mpi, check_carrier(*carrier_out)));
+    }
 done:
     return st;
 }
@@ -103,8 +137,7 @@ tulle_status_t tli_parcels_bind(tulle_exchange_t *x, int first_tag, const tli_wi
     TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, &has_parcels, 1, MPI_INT, MPI_MAX, x->plan->comm->mpi));
     if (!has_parcels)
         goto done;
-    st = choose_carrier(x, &carrier);
-    TLI_TRY(tli_agree(x->plan->comm->mpi, st));
+    TLI_TRY(choose_carrier(x, &carrier));
     TLI_TRY(carrier->bind(x->plan->comm, TULLE_OK, first_tag, &d->parcels, &d->channel));
     d->carrier = carrier;
     place_areas(x, x->steps.send_ends, x->steps.num_sends, d->parcels.sends, sent);

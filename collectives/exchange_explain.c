@@ -4,7 +4,7 @@
 
 #include "collectives/device.h"
 #include "src/agree.h"
-#include "src/options.h"
+#include "src/transport/carrier_choice.h"
 
 static tulle_transport_t transport_of(const tulle_exchange_t *x, const tli_end_t *end)
 {
@@ -93,6 +93,30 @@ static const char *describe(const tulle_exchange_t *x, tulle_transport_t transpo
     return "";
 }
 
+/* Why the carrier is the one it is, and what was measured. */
+static void print_choice(const tulle_exchange_t *x, FILE *out)
+{
+    const tli_carrier_figures_t *figures = x->plan->comm->carrier_figures;
+    if (x->device == NULL || x->device->carrier == NULL)
+        return;
+    const char *name = tulle_transport_name(x->device->carrier->id);
+    if (x->device->most_bytes == 0) {
+        fprintf(out, "\n  between nodes: %s, as asked\n", name);
+        return;
+    }
+    fprintf(out, "\n  between nodes: %s, the fastest for %.3f MB of the busiest rank, by parcels measured between nodes:\n",
+            name, (double)x->device->most_bytes / 1e6);
+    for (int c = 0; c < tli_num_carriers; c++) {
+        const tli_carrier_figure_t *figure = &figures->of[c];
+        if (figure->works)
+            fprintf(out, "  %-14s %10.1f us for 4 KiB, %.1f us for 4 MiB, so %.1f us here\n",
+                    tulle_transport_name(tli_carriers[c]->id), figure->small_ns / 1e3, figure->large_ns / 1e3,
+                    tli_carrier_estimate_ns(figure, x->device->most_bytes) / 1e3);
+        else
+            fprintf(out, "  %-14s %s\n", tulle_transport_name(tli_carriers[c]->id), figure->why_not);
+    }
+}
+
 static tulle_status_t print(const tulle_exchange_t *x, const tulle_exchange_stats_t *stats, FILE *out)
 {
     tulle_status_t st = TULLE_OK;
@@ -110,6 +134,7 @@ static tulle_status_t print(const tulle_exchange_t *x, const tulle_exchange_stat
                     (long long)transport->messages, (long long)transport->rows, (double)transport->bytes / 1e6,
                     describe(x, (tulle_transport_t)t));
     }
+    print_choice(x, out);
     TLI_REQUIRE(fflush(out) == 0 && !ferror(out), TULLE_ERR_FILE, "the stream refused the table");
 done:
     return st;

@@ -231,6 +231,7 @@ void tulle_comm_destroy(tulle_comm_t **comm_inout)
         else
             tli_free(comm->plans);
         tli_nccl_close(comm->nccl);
+        tli_free(comm->carrier_figures);
         if (comm->shared != MPI_COMM_NULL)
             MPI_Comm_free(&comm->shared);
         if (comm->host != MPI_COMM_NULL)

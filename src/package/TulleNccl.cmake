@@ -10,7 +10,7 @@ if(TULLE_WITH_CUDA)
 endif()
 if(TULLE_WITH_CUDA AND NCCL_FOUND)
   set(TULLE_WITH_NCCL TRUE)
-  tulle_report(NCCL "${NCCL_VERSION} (${NCCL_INCLUDE_DIR}; loaded at run time)")
+  tulle_report(NCCL "${NCCL_VERSION} (${NCCL_INCLUDE_DIR}, loaded at run time)")
 elseif(TULLE_ENABLE_NCCL STREQUAL "ON")
   message(FATAL_ERROR "TULLE_ENABLE_NCCL=ON, but there is no nccl.h of NCCL 2.14 or newer, or no CUDA to use it with. "
                       "Name its folder if it is not found: -DNCCL_INCLUDE_DIR=/path/to/folder")

@@ -159,6 +159,19 @@ static void test_carriers_start_and_wait_allocate_nothing(void **state)
 
 /* --- graphs ------------------------------------------------------------------------------------------------------ */
 
+static void check_rounds(const job_t *r, int64_t num_rounds)
+{
+    for (int64_t round = 0; round < num_rounds; round++) {
+        job_fill(r, round);
+        spt_gpu_copy(r->owned, r->values, r->owned_bytes, stream);
+        tulle_status_t st = start_and_wait(r->exchange, stream);
+        spt_gpu_copy(r->received, r->ghost, r->ghost_bytes, stream);
+        spt_gpu_synchronize(stream);
+        spt_assert_ok_all(st);
+        spt_assert_all(job_is_right(r, round));
+    }
+}
+
 /* What the host would have to do is refused, and the exchange goes on as if nothing had been. */
 static void check_capture_is_refused(job_t *r)
 {
@@ -169,13 +182,7 @@ static void check_capture_is_refused(job_t *r)
     if (graph != NULL)
         spt_gpu_graph_free(graph);
     spt_assert_all(st == TULLE_ERR_UNSUPPORTED && is_named);
-    job_fill(r, 8);
-    spt_gpu_copy(r->owned, r->values, r->owned_bytes, stream);
-    st = start_and_wait(r->exchange, stream);
-    spt_gpu_copy(r->received, r->ghost, r->ghost_bytes, stream);
-    spt_gpu_synchronize(stream);
-    spt_assert_ok_all(st);
-    spt_assert_all(job_is_right(r, 8));
+    check_rounds(r, 2);
 }
 
 static void check_capture_is_replayed(job_t *r)
@@ -247,6 +254,30 @@ static void test_carriers_separate_nodes_are_asked_for(void **state)
     spt_assert_all(b.transports[TULLE_TRANSPORT_CUDA_STAGED].messages == 0);
     job_free(&near);
     job_free(&far);
+}
+
+/* Left to itself, the library measures each carrier once, takes one, and says why. */
+static void test_carriers_choice_is_measured_and_explained(void **state)
+{
+    char text[4096] = "";
+    FILE *out = spt_rank() == 0 ? fmemopen(text, sizeof text - 1, "w") : NULL;
+    int64_t num_carried = 0;
+    setenv("TULLE_SEPARATE_NODES", "1", 1);
+    job_t r = job_make_on(all_apart(), 74, TULLE_GHOST_ORDER_PLAN, TULLE_TRANSPORT_AUTO);
+    unsetenv("TULLE_SEPARATE_NODES");
+    tulle_exchange_stats_t stats = stats_of(&r);
+    for (int c = 0; c < tli_num_carriers; c++)
+        num_carried += stats.transports[tli_carriers[c]->id].messages > 0;
+    spt_assert_all(num_carried == (spt_size() > 1));
+    spt_assert_ok_all(tulle_exchange_explain(r.exchange, out));
+    if (out != NULL)
+        fclose(out);
+    int is_explained = strstr(text, "the fastest for") != NULL;
+    for (int c = 0; c < tli_num_carriers; c++)
+        is_explained = is_explained && strstr(text, tulle_transport_name(tli_carriers[c]->id)) != NULL;
+    spt_assert_all(spt_rank() != 0 || spt_size() == 1 || is_explained);
+    check_rounds(&r, 3);
+    job_free(&r);
 }
 
 static void test_carriers_environment_names_the_transport(void **state)
@@ -363,6 +394,7 @@ int main(int argc, char **argv)
         spt_test(test_carriers_capture_is_replayed_or_refused),
         spt_test(test_carriers_stats_count_parcels),
         spt_test(test_carriers_separate_nodes_are_asked_for),
+        spt_test(test_carriers_choice_is_measured_and_explained),
         spt_test(test_carriers_environment_names_the_transport),
         spt_test(test_carriers_absent_rank_is_named_in_time),
         spt_test(test_carriers_destroy_does_not_wait_for_an_absent_rank),
