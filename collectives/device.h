@@ -61,9 +61,9 @@ static inline int tli_is_carried(const tli_end_t *end)
 /** When tasks run and messages arrive, and the flags that say so. Addresses are in this process. */
 typedef struct tli_wiring {
     int64_t num_stages;
-    int64_t *stage_of_task;  /* [num_tasks] */
-    int64_t *arrival;        /* [num_receives] stage that begins with it */
-    int64_t *departure;      /* [num_sends] stage that ends with it */
+    int64_t *stage_of_task; /* [num_tasks] */
+    int64_t *arrival;       /* [num_receives] stage that begins with it */
+    int64_t *departure;     /* [num_sends] stage that ends with it */
     /* Not of what is carried: */
     uint32_t **arrived;      /* [num_receives] flag here that says that the rows are there; wires may share one */
     uint32_t **tell_ready;   /* [num_receives] flag at the sender that says that this rank has started; likewise */
@@ -165,7 +165,8 @@ tulle_status_t tli_device_wait(tulle_exchange_t *x);
 
 /** Whether the host must move the parcels of this exchange. */
 int tli_device_is_host_driven(const tulle_exchange_t *x);
-/** Do so. @return TULLE_IN_PROGRESS, also when there is nothing more to do: the stream has the last word; or an error */
+/** Do so. @return TULLE_IN_PROGRESS, also when there is nothing more to do: the stream has the last word; or an error
+ */
 tulle_status_t tli_device_advance(tulle_exchange_t *x, int *num_moved_out);
 /** Whatever is on the streams is over: given up after the time limit, if a carrier has not ended by then. */
 void tli_device_finish(tulle_exchange_t *x);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Running an exchange on GPUs: start puts the whole program on a stream of ours, behind what is on the caller's; wait
- * puts the caller's stream behind the program. The host waits for nothing, and both can be captured into a graph, unless
- * parcels are the host's to move: then wait does that. */
+ * puts the caller's stream behind the program. The host waits for nothing, and both can be captured into a graph,
+ * unless parcels are the host's to move: then wait does that. */
 #include <sched.h>
 
 #include "collectives/device.h"
@@ -196,10 +196,11 @@ tulle_status_t tli_device_time_out(tulle_exchange_t *x)
     int me = x->plan->comm->rank, peer = x->device->carrier->awaits(x->device->channel);
     tulle_status_t st = TULLE_ERR_TIMEOUT;
     if (peer < 0)
-        tli_fail(st, 0, TLI_WHERE,
-                 "rank %d waited %lld ms: its GPU is not done with what comes before (transport %s), or what it sent is "
-                 "not taken",
-                 me, (long long)x->timeout_ms, transport);
+        tli_fail(
+            st, 0, TLI_WHERE,
+            "rank %d waited %lld ms: its GPU is not done with what comes before (transport %s), or what it sent is "
+            "not taken",
+            me, (long long)x->timeout_ms, transport);
     else
         tli_fail(st, 0, TLI_WHERE, "rank %d waited %lld ms for rank %d (level %s, transport %s)", me,
                  (long long)x->timeout_ms, peer,

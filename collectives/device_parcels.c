@@ -72,8 +72,8 @@ static tulle_status_t make_parcels(tulle_exchange_t *x, const tli_wiring_t *wiri
     parcels->num_stages = (int)wiring->num_stages;
     parcels->num_sends =
         fill_parcels(x, steps->send_ends, steps->num_sends, wiring->departure, 0, parcels->sends, *sent_out);
-    parcels->num_receives = fill_parcels(x, steps->receive_ends, steps->num_receives, wiring->arrival, 1,
-                                         parcels->receives, *received_out);
+    parcels->num_receives =
+        fill_parcels(x, steps->receive_ends, steps->num_receives, wiring->arrival, 1, parcels->receives, *received_out);
 done:
     return st;
 }
@@ -98,8 +98,10 @@ static tulle_status_t check_carrier(const tli_carrier_t *carrier)
 {
     if (carrier->is_there())
         return TULLE_OK;
-    return tli_fail(TULLE_ERR_UNSUPPORTED, 0, TLI_WHERE, "transport %s is not there: this build, or what it runs on, "
-                    "lacks it", tulle_transport_name(carrier->id));
+    return tli_fail(TULLE_ERR_UNSUPPORTED, 0, TLI_WHERE,
+                    "transport %s is not there: this build, or what it runs on, "
+                    "lacks it",
+                    tulle_transport_name(carrier->id));
 }
 
 /* The one asked for, or the fastest for what this exchange moves. All ranks find the same. */

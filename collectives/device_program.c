@@ -115,7 +115,8 @@ static tulle_status_t find_late(const tli_steps_t *steps, const tli_wiring_t *wi
     tulle_status_t st = tli_arena_alloc(arena, steps->num_tasks, 1, is_late_out);
     for (int64_t w = 0; w < steps->num_receives && st == TULLE_OK; w++)
         for (int64_t i = steps->waiter_ptr[w]; i < steps->waiter_ptr[w + 1]; i++)
-            if (tli_is_carried(&steps->receive_ends[w]) && wiring->stage_of_task[steps->waiters[i]] == wiring->arrival[w])
+            if (tli_is_carried(&steps->receive_ends[w]) &&
+                wiring->stage_of_task[steps->waiters[i]] == wiring->arrival[w])
                 (*is_late_out)[steps->waiters[i]] = 1;
     return st;
 }

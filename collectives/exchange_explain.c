@@ -104,7 +104,8 @@ static void print_choice(const tulle_exchange_t *x, FILE *out)
         fprintf(out, "\n  between nodes: %s, as asked\n", name);
         return;
     }
-    fprintf(out, "\n  between nodes: %s, the fastest for %.3f MB of the busiest rank, by parcels measured between nodes:\n",
+    fprintf(out,
+            "\n  between nodes: %s, the fastest for %.3f MB of the busiest rank, by parcels measured between nodes:\n",
             name, (double)x->device->most_bytes / 1e6);
     for (int c = 0; c < tli_num_carriers; c++) {
         const tli_carrier_figure_t *figure = &figures->of[c];

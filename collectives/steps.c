@@ -31,9 +31,8 @@ done:
 
 static tulle_status_t choose_gpu_way(const tli_steps_builder_t *b, tli_end_t *end)
 {
-    static const tli_way_t ways[] = {[TLI_REACH_NONE] = TLI_WAY_CARRIED,
-                                     [TLI_REACH_PINNED] = TLI_WAY_STAGED,
-                                     [TLI_REACH_DEVICE] = TLI_WAY_STORED};
+    static const tli_way_t ways[] = {
+        [TLI_REACH_NONE] = TLI_WAY_CARRIED, [TLI_REACH_PINNED] = TLI_WAY_STAGED, [TLI_REACH_DEVICE] = TLI_WAY_STORED};
     tulle_status_t st = TULLE_OK;
     tli_reach_t reach = tli_gpu_peers_reach(b->options.gpus, (int)end->peer);
     tulle_transport_t only = b->options.transport;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The environment, read, and for NCCL completed, in one place: TULLE_TOPOLOGY, TULLE_TIMEOUT_MS, TULLE_TRANSPORT and TULLE_SEPARATE_NODES.
- * Options given in code come first. */
+ * The environment, read, and for NCCL completed, in one place: TULLE_TOPOLOGY, TULLE_TIMEOUT_MS, TULLE_TRANSPORT and
+ * TULLE_SEPARATE_NODES. Options given in code come first. */
 #ifndef TLI_OPTIONS_H
 #define TLI_OPTIONS_H
 

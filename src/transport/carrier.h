@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Between machines rows of GPUs go in parcels: all that one rank has for another after a stage of its program. A carrier
- * takes parcels across. Kernels pack them into its memory and read them out of it; what it does besides is put on
- * streams, or left to the host, which then advances it from test and wait. */
+ * Between machines rows of GPUs go in parcels: all that one rank has for another after a stage of its program. A
+ * carrier takes parcels across. Kernels pack them into its memory and read them out of it; what it does besides is put
+ * on streams, or left to the host, which then advances it from test and wait. */
 #ifndef TLI_CARRIER_H
 #define TLI_CARRIER_H
 

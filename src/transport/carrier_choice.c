@@ -24,8 +24,8 @@ int tli_carrier_fastest(const tli_carrier_figures_t *figures, int num_carriers, 
     int best = -1;
     for (int c = 0; c < num_carriers; c++) {
         const tli_carrier_figure_t *figure = &figures->of[c];
-        if (figure->works && (best < 0 || tli_carrier_estimate_ns(figure, bytes) <
-                                              tli_carrier_estimate_ns(&figures->of[best], bytes)))
+        if (figure->works &&
+            (best < 0 || tli_carrier_estimate_ns(figure, bytes) < tli_carrier_estimate_ns(&figures->of[best], bytes)))
             best = c;
     }
     return best;

@@ -136,8 +136,8 @@ static void place_flags(channel_t *channel, int64_t *at)
     *at += TLI_FLAG_BYTES;
     for (int l = 0; l < NUM_LANES; l++)
         for (int i = 0; i < channel->lanes[l].num; i++, *at += TLI_FLAG_BYTES)
-            channel->lanes[l].flags[i] = (tli_flag_step_t){(uint32_t *)(channel->pinned + *at),
-                                                           !channel->lanes[l].is_send, !channel->is_staged};
+            channel->lanes[l].flags[i] =
+                (tli_flag_step_t){(uint32_t *)(channel->pinned + *at), !channel->lanes[l].is_send, !channel->is_staged};
 }
 
 /* Where kernels have each parcel; NULL bases only measure. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Which ranks' memory the GPU of this rank can store into, and how. Whoever is on the same machine is in reach, whatever
- * nodes were declared, unless these are to be kept apart. */
+ * Which ranks' memory the GPU of this rank can store into, and how. Whoever is on the same machine is in reach,
+ * whatever nodes were declared, unless these are to be kept apart. */
 #ifndef TLI_GPU_PEERS_H
 #define TLI_GPU_PEERS_H
 

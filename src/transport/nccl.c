@@ -67,7 +67,7 @@ static void load(void)
     int is_missing = handle == NULL, is_older = 0, version = 0;
     if (handle == NULL)
         return;
-    /* Pointers to data and to functions are alike on POSIX, though not in C. */
+        /* Pointers to data and to functions are alike on POSIX, though not in C. */
 #define LOOK_UP(name, flag) *(void **)&library.name = find(handle, #name, flag);
 #define NEEDED(name)        LOOK_UP(name, &is_missing)
 #define NEWER(name)         LOOK_UP(name, &is_older)
@@ -76,8 +76,7 @@ static void load(void)
 #undef NEEDED
 #undef NEWER
 #undef LOOK_UP
-    library.is_there =
-        !is_missing && library.ncclGetVersion(&version) == ncclSuccess && version >= OLDEST_VERSION;
+    library.is_there = !is_missing && library.ncclGetVersion(&version) == ncclSuccess && version >= OLDEST_VERSION;
 }
 
 int tli_nccl_is_there(void)

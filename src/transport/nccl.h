@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What the library asks of NCCL, in plain C. nccl.c answers, which loads the library at its first use, or nccl_none.c in
- * a build without. Calls do not wait for other ranks, unless they say so: what is under way, tli_nccl_test() tells. */
+ * What the library asks of NCCL, in plain C. nccl.c answers, which loads the library at its first use, or nccl_none.c
+ * in a build without. Calls do not wait for other ranks, unless they say so: what is under way, tli_nccl_test() tells.
+ */
 #ifndef TLI_NCCL_H
 #define TLI_NCCL_H
 
@@ -27,8 +28,7 @@ int tli_nccl_is_there(void);
 /** On one rank; all get it from there. */
 tulle_status_t tli_nccl_make_id(unsigned char id[TLI_NCCL_ID_BYTES]);
 /** Begin to make a communicator; it is one once tli_nccl_test() says so. */
-tulle_status_t tli_nccl_open(int num_ranks, int rank, const unsigned char id[TLI_NCCL_ID_BYTES],
-                             tli_nccl_t **nccl_out);
+tulle_status_t tli_nccl_open(int num_ranks, int rank, const unsigned char id[TLI_NCCL_ID_BYTES], tli_nccl_t **nccl_out);
 /** @retval TULLE_OK all that was asked for is on its stream; TULLE_IN_PROGRESS; an error of this or another rank */
 tulle_status_t tli_nccl_test(tli_nccl_t *nccl);
 /** Wait until that is so: as long as a launch, unless connections are yet to be made. */

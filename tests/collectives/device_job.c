@@ -12,7 +12,7 @@ const char *some_topology(void)
 }
 
 void check_trial(spt_trial_t *trial, const tulle_plan_t *plan, tulle_space_t owned, tulle_space_t ghost,
-                        tulle_transport_t transport, uint64_t seed)
+                 tulle_transport_t transport, uint64_t seed)
 {
     spt_random_t mine = spt_random_mine(seed);
     spt_gpu_trial_t t = spt_gpu_trial(trial, owned, ghost);
@@ -178,4 +178,3 @@ tulle_exchange_stats_t stats_of(const job_t *r)
     spt_assert_ok_all(tulle_exchange_get_stats(r->exchange, &stats));
     return stats;
 }
-

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What tests of exchanges on GPUs share: random plans against the naive exchange, and a job of rows that tell from which
- * row and round they come. */
+ * What tests of exchanges on GPUs share: random plans against the naive exchange, and a job of rows that tell from
+ * which row and round they come. */
 #ifndef DEVICE_JOB_H
 #define DEVICE_JOB_H
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * NCCL of the emulated GPU: messages go from process to process through mailboxes in a memory file, one for each ordered
- * pair of ranks, and a group is over when all its messages are, in whatever order they move. Communicators take time to
- * make, groups of one run in the order in which they were given, and what NCCL forbids or Tulle promises not to do ends
- * the test. */
+ * NCCL of the emulated GPU: messages go from process to process through mailboxes in a memory file, one for each
+ * ordered pair of ranks, and a group is over when all its messages are, in whatever order they move. Communicators take
+ * time to make, groups of one run in the order in which they were given, and what NCCL forbids or Tulle promises not to
+ * do ends the test. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <sched.h>
@@ -42,7 +42,7 @@ typedef struct nccl_id {
 struct tli_nccl {
     post_t *post;
     int num_ranks, rank, own_file;
-    int64_t num_given;         /* groups, captured ones not counted */
+    int64_t num_given; /* groups, captured ones not counted */
     _Atomic int64_t num_run;
     _Atomic int is_aborted;
 };
