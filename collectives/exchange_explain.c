@@ -4,6 +4,7 @@
 
 #include "collectives/device.h"
 #include "src/agree.h"
+#include "src/options.h"
 #include "src/transport/carrier_choice.h"
 
 static tulle_transport_t transport_of(const tulle_exchange_t *x, const tli_end_t *end)

@@ -80,7 +80,9 @@ static const struct argp_option option_table[] = {
      "place",
      3},
     {"transport", KEY_TRANSPORT, "NAME", 0,
-     "the only one to use: auto (default), shared_memory, mpi, cuda_ipc or cuda_staged", 3},
+     "the only one to use: auto (default), shared_memory, mpi; of GPUs cuda_ipc, cuda_staged; of GPUs between nodes "
+     "mpi_staged, mpi_device or nccl",
+     3},
     {"timeout-ms", KEY_TIMEOUT_MS, "N", 0, "longest wait for another rank (default: for ever)", 3},
     {"save-plan", KEY_SAVE_PLAN, "FILE", 0, "write the plan", 3},
     {"load-plan", KEY_LOAD_PLAN, "FILE", 0, "use a plan that was written for the same input and topology", 3},

@@ -404,6 +404,7 @@ int main(int argc, char **argv)
         return 77;
     }
     spt_init(&argc, &argv);
+    spt_gpu_be_a_host(spt_rank());
     stream = spt_gpu_stream();
     int failures = cmocka_run_group_tests_name("collectives.device_carriers", tests, NULL, NULL);
     spt_gpu_stream_free(stream);
