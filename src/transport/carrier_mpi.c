@@ -217,7 +217,9 @@ done:
     return st;
 }
 
-/* Messages of one parcel share a tag and are started in order, which MPI keeps. */
+/* Messages of one parcel share a tag and are started in order, which MPI keeps. Sends are synchronous: MPI may take a
+ * small message as sent while it still has it, and bring it on its way in a later call only. But after wait the host
+ * may well wait for its stream, and that for peers whose rows follow from this very message. */
 static tulle_status_t make_requests(channel_t *channel, int first_tag, lane_t *lane)
 {
     tulle_status_t st = TULLE_OK;
@@ -225,8 +227,8 @@ static tulle_status_t make_requests(channel_t *channel, int first_tag, lane_t *l
         const piece_t *piece = &lane->pieces[i];
         const tli_parcel_t *parcel = &parcels_of(channel, lane->is_send)[piece->parcel];
         if (lane->is_send)
-            TLI_MPI(MPI_Send_init(piece->memory, (int)piece->bytes, MPI_BYTE, parcel->peer, first_tag + parcel->tag,
-                                  channel->comm->mpi, &lane->requests[i]));
+            TLI_MPI(MPI_Ssend_init(piece->memory, (int)piece->bytes, MPI_BYTE, parcel->peer, first_tag + parcel->tag,
+                                   channel->comm->mpi, &lane->requests[i]));
         else
             TLI_MPI(MPI_Recv_init(piece->memory, (int)piece->bytes, MPI_BYTE, parcel->peer, first_tag + parcel->tag,
                                   channel->comm->mpi, &lane->requests[i]));

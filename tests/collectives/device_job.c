@@ -71,9 +71,9 @@ static spt_pattern_t busy_pattern(uint64_t seed)
     return pattern;
 }
 
-job_t job_make_on(const char *topology, uint64_t seed, tulle_ghost_order_t order, tulle_transport_t transport)
+job_t job_make_in(tulle_comm_t *comm, uint64_t seed, tulle_ghost_order_t order, tulle_transport_t transport)
 {
-    job_t r = {.comm = spt_comm(topology, 0), .pattern = busy_pattern(seed)};
+    job_t r = {.comm = comm, .pattern = busy_pattern(seed)};
     tulle_exchange_options_t options = TULLE_EXCHANGE_OPTIONS_INIT;
     options.transport = transport;
     r.plan = spt_plan_make(r.comm, &r.pattern, TULLE_STRATEGY_BALANCED, order);
@@ -86,6 +86,11 @@ job_t job_make_on(const char *topology, uint64_t seed, tulle_ghost_order_t order
     tulle_field_t field = {r.owned, r.ghost, TULLE_I64, 1, 0, 0};
     spt_assert_ok_all(tulle_exchange_create(r.plan, TULLE_GATHER, &field, 1, &options, &r.exchange));
     return r;
+}
+
+job_t job_make_on(const char *topology, uint64_t seed, tulle_ghost_order_t order, tulle_transport_t transport)
+{
+    return job_make_in(spt_comm(topology, 0), seed, order, transport);
 }
 
 job_t job_make(uint64_t seed, tulle_ghost_order_t order, tulle_transport_t transport)

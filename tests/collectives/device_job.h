@@ -31,6 +31,8 @@ typedef struct job {
 
 job_t job_make(uint64_t seed, tulle_ghost_order_t order, tulle_transport_t transport);
 job_t job_make_on(const char *topology, uint64_t seed, tulle_ghost_order_t order, tulle_transport_t transport);
+/** @param[in] comm is the job's from here on */
+job_t job_make_in(tulle_comm_t *comm, uint64_t seed, tulle_ghost_order_t order, tulle_transport_t transport);
 void job_free(job_t *job);
 void job_fill(const job_t *job, int64_t round);
 int job_is_right(const job_t *job, int64_t round);

@@ -105,13 +105,14 @@ static void test_carriers_test_makes_progress(void **state)
     }
 }
 
-/* Started in one order, waited for in an order of each rank's own: waiting for one moves all. */
+/* Started in one order, waited for in an order of each rank's own: waiting for one moves all of the communicator. */
 static void check_many_in_flight(tulle_transport_t transport)
 {
     enum { NUM_AT_ONCE = 3 };
     job_t jobs[NUM_AT_ONCE];
+    tulle_comm_t *comm = spt_comm(some_topology(), 0);
     for (int i = 0; i < NUM_AT_ONCE; i++)
-        jobs[i] = job_make(40 + (uint64_t)i, (tulle_ghost_order_t)(i % 2), transport);
+        jobs[i] = job_make_in(tli_comm_retain(comm), 40 + (uint64_t)i, (tulle_ghost_order_t)(i % 2), transport);
     for (int64_t round = 0; round < 10; round++) {
         tulle_status_t st = TULLE_OK;
         int is_right = 1;
@@ -133,6 +134,7 @@ static void check_many_in_flight(tulle_transport_t transport)
     }
     for (int i = 0; i < NUM_AT_ONCE; i++)
         job_free(&jobs[i]);
+    tulle_comm_destroy(&comm);
 }
 
 static void test_carriers_many_in_flight(void **state)
