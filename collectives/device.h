@@ -168,6 +168,8 @@ int tli_device_is_host_driven(const tulle_exchange_t *x);
 /** Do so. @return TULLE_IN_PROGRESS, also when there is nothing more to do: the stream has the last word; or an error
  */
 tulle_status_t tli_device_advance(tulle_exchange_t *x, int *num_moved_out);
+/** Whether host and stream are through with the round: TULLE_OK or TULLE_IN_PROGRESS. */
+tulle_status_t tli_device_ask(tulle_exchange_t *x);
 /** Whatever is on the streams is over: given up after the time limit, if a carrier has not ended by then. */
 void tli_device_finish(tulle_exchange_t *x);
 /** After the time that a wait may take: record whom this rank waits for, and let the streams run out. */

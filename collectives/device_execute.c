@@ -5,8 +5,8 @@
 #include <sched.h>
 
 #include "collectives/device.h"
+#include "src/agree.h"
 #include "src/device/device.h"
-#include "src/fault.h"
 #include "topology/model.h"
 
 static tulle_status_t launch(const tli_launch_t *launch, void *stream)
@@ -162,7 +162,7 @@ tulle_status_t tli_device_test(tulle_exchange_t *x)
     TLI_REQUIRE(!is_capturing, TULLE_ERR_UNSUPPORTED,
                 "test on a stream that is captured into a graph: nothing runs yet; call tulle_exchange_wait()");
     TLI_TRY(check_carrier(x));
-    st = x->device->is_through ? tli_event_test(x->device->done) : TULLE_IN_PROGRESS;
+    st = tli_device_ask(x);
     if (st == TULLE_IN_PROGRESS && is_overdue(x))
         st = tli_device_time_out(x);
 done:
@@ -180,13 +180,23 @@ tulle_status_t tli_device_advance(tulle_exchange_t *x, int *num_moved_out)
 {
     tulle_status_t st = TULLE_OK;
     tli_device_exchange_t *d = x->device;
+    int is_waiting = 0;
     *num_moved_out = 0;
     if (!d->is_through)
         st = d->carrier->advance(d->channel, num_moved_out);
+    else /* MPI brings what it has of other messages on its way in calls only, and this rank's stream may depend on it
+          */
+        TLI_MPI(MPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, x->plan->comm->mpi, &is_waiting, MPI_STATUS_IGNORE));
     d->is_through = d->is_through || st == TULLE_OK;
+done:
     if (st < 0)
         d->carrier->give_up(d->channel);
     return st == TULLE_OK ? TULLE_IN_PROGRESS : st;
+}
+
+tulle_status_t tli_device_ask(tulle_exchange_t *x)
+{
+    return x->device->is_through ? tli_event_test(x->device->done) : TULLE_IN_PROGRESS;
 }
 
 tulle_status_t tli_device_time_out(tulle_exchange_t *x)

@@ -324,16 +324,17 @@ static tulle_status_t advance_until(tulle_exchange_t *x, tulle_status_t (*asked)
     return st;
 }
 
-/* Whether the host has something to do for the parcels of a round. */
-static tulle_status_t ask_parcels(tulle_exchange_t *x)
+/* Where the host moves parcels, it calls MPI until the stream is through, too: a stream may wait for a peer that is
+ * held up by a message of this rank, whichever it is, that MPI has not brought on its way. */
+static tulle_status_t ask_device(tulle_exchange_t *x)
 {
-    return x->phase == TLI_PHASE_RUNNING && !x->device->is_through ? TULLE_IN_PROGRESS : TULLE_OK;
+    return x->phase == TLI_PHASE_RUNNING ? tli_device_ask(x) : TULLE_OK;
 }
 
 /* Then, for the host, it is over: the stream keeps the order. */
 static tulle_status_t wait_on_device(tulle_exchange_t *x)
 {
-    tulle_status_t st = tli_device_is_host_driven(x) ? advance_until(x, ask_parcels) : TULLE_OK;
+    tulle_status_t st = tli_device_is_host_driven(x) ? advance_until(x, ask_device) : TULLE_OK;
     if (st == TULLE_OK && x->phase == TLI_PHASE_RUNNING)
         st = tli_device_wait(x);
     if (st < 0)

@@ -158,7 +158,7 @@ TULLE_API tulle_status_t tulle_exchange_test(tulle_exchange_t *exchange);
  * Wait until the exchange is complete on this rank. Yields the processor when nothing arrives. Where other ranks read
  * this one's rows from tulle_alloc() in place, that includes that they have read them. On GPUs the host does not wait:
  * what is put on the stream of the start from now on does, and sees the rows. But where MPI carries rows between nodes,
- * the host moves those of this rank here, and returns once they are through, so after what the stream had to do before.
+ * the host moves them here, and returns once the device is done with the exchange.
  * @collective every rank must reach test or wait for the others to finish   @threads one thread per comm at a time
  * @cost as long as the slowest neighbour; no allocation, no lock
  * @param[in,out] exchange started
