@@ -25,6 +25,7 @@ static tulle_status_t copy_fields(tulle_exchange_t *x, const tulle_field_t *fiel
     x->num_fields = num_fields;
     for (int f = 0; f < num_fields && !x->is_cached; f++)
         TLI_TRY(tli_field_check(x->plan, x->direction, x->op, f, &x->fields[f]));
+    TLI_TRY(tli_wire_precision_check(x));
 done:
     return st;
 }
@@ -52,10 +53,14 @@ static tulle_status_t alloc_ends(tulle_exchange_t *x, tli_arena_t *scratch, ends
     TLI_TRY(tli_arena_alloc(&x->arena, steps->num_receives, sizeof *x->arrived, &x->arrived));
     TLI_TRY(tli_arena_alloc(&x->arena, steps->num_receives, 1, &x->has_arrived));
     TLI_TRY(tli_arena_alloc(&x->arena, x->num_fields * steps->num_areas, sizeof *x->areas, &x->areas));
-    for (int64_t w = 0; w < steps->num_sends; w++)
+    for (int64_t w = 0; w < steps->num_sends; w++) {
+        ends->sends[w].peer = (int)steps->send_ends[w].peer;
         ends->send_transport[w] = (unsigned char)steps->send_ends[w].transport;
-    for (int64_t w = 0; w < steps->num_receives; w++)
+    }
+    for (int64_t w = 0; w < steps->num_receives; w++) {
+        ends->receives[w].peer = (int)steps->receive_ends[w].peer;
         ends->receive_transport[w] = (unsigned char)steps->receive_ends[w].transport;
+    }
     ends->wires = (tli_wires_t){x->plan->comm,         0,
                                 (int)steps->num_sends, (int)steps->num_receives,
                                 ends->sends,           ends->receives,
@@ -72,13 +77,13 @@ static void fill_wire(const tulle_exchange_t *x, const tli_end_t *end, int first
     wire->peer_wire = (int)end->peer_wire;
     wire->tag = first_tag + end->tag;
     wire->address = rows->base != NULL ? rows->base + end->first_row * rows->stride_bytes : NULL;
-    wire->bytes = is_user ? end->num_rows * rows->stride_bytes : tli_area_bytes(x, end->num_rows);
+    wire->bytes = is_user ? end->num_rows * rows->stride_bytes : tli_area_bytes(x, end->area, end->num_rows);
     wire->rows = x->steps.areas[end->area].rows;
     wire->stride_bytes = is_user ? rows->stride_bytes : 0;
 }
 
-/* The rows that this exchange reads of its caller, if peers had better read them where they lie. Cached exchanges do
- * not know where that will be. */
+/* The rows that this exchange reads of its caller, if peers had better read them where they lie. Cached and moving
+ * exchanges do not know where that will be. */
 static tli_loan_t offer_loan(const tulle_exchange_t *x)
 {
     const tulle_field_t *field = x->fields;
@@ -86,7 +91,8 @@ static tli_loan_t offer_loan(const tulle_exchange_t *x)
     int64_t num_rows = is_gather ? x->plan->num_owned : tulle_plan_num_ghosts(x->plan);
     int64_t stride = is_gather ? field->owned_stride : field->ghost_stride;
     tli_loan_t loan = {NULL, 0};
-    if (!x->is_cached && x->num_fields == 1 && num_rows > 0 && tli_field_row_bytes(field) >= LEAST_LENT_BYTES) {
+    int may_lend = !x->is_cached && !(is_gather && x->owned_moves) && x->num_fields == 1;
+    if (may_lend && num_rows > 0 && tli_field_row_bytes(field) >= LEAST_LENT_BYTES) {
         loan.rows = is_gather ? field->owned : field->ghost;
         loan.bytes = ((num_rows - 1) * stride + field->width) * (int64_t)tulle_datatype_size(field->datatype);
     }
@@ -198,12 +204,15 @@ static tulle_status_t prepare(tulle_exchange_t *x, tli_arena_t *scratch, ends_t 
                                    .lends = lends_itself(x),
                                    .names_runs = 1,
                                    .by_message = !has_halves(x),
-                                   .transport = x->transport};
+                                   .transport = x->transport,
+                                   .wire_precision = x->wire_precision,
+                                   .wire_levels = x->wire_levels};
     if (x->direction == TULLE_GATHER)
         TLI_TRY(list_lent(x, scratch, &options.is_lent));
     TLI_TRY(tli_steps_build(x->plan, x->direction, &options, &x->arena, &x->steps));
     TLI_TRY(tli_check_staging(x));
     TLI_TRY(alloc_ends(x, scratch, ends));
+    TLI_TRY(tli_wire_precision_prepare(x));
     tli_areas_place_user(x);
     TLI_TRY(reserve_staging(x, ends));
 done:
@@ -237,20 +246,26 @@ static tulle_status_t read_options(const tulle_exchange_options_t *given, const 
     TLI_REQUIRE(options.transport >= TULLE_TRANSPORT_AUTO && options.transport < TULLE_NUM_TRANSPORTS, TULLE_ERR_ARG,
                 "options.transport is %d, none of TULLE_TRANSPORT_MAP", (int)options.transport);
     x->transport = options.transport;
+    x->wire_precision = options.wire_precision;
+    x->wire_levels = options.wire_levels;
     x->op = options.op == 0 ? TULLE_OP_SUM : options.op;
     x->timeout_ms = options.timeout_ms > 0 ? options.timeout_ms : plan->comm->timeout_ms;
 done:
     return st;
 }
 
-static tulle_status_t alloc_exchange(tulle_plan_t *plan, int is_cached, tulle_direction_t direction,
+/* Who has an exchange made, and what it may count on. */
+typedef enum kind { PLAIN, MOVING, CACHED } kind_t;
+
+static tulle_status_t alloc_exchange(tulle_plan_t *plan, kind_t kind, tulle_direction_t direction,
                                      const tulle_exchange_options_t *options, tulle_exchange_t **exchange_out)
 {
     tulle_exchange_t *x = NULL;
     tulle_status_t st = tli_alloc(sizeof *x, &x);
     if (st == TULLE_OK) {
-        x->plan = is_cached ? plan : tli_plan_retain(plan);
-        x->is_cached = is_cached;
+        x->plan = kind == CACHED ? plan : tli_plan_retain(plan);
+        x->is_cached = kind == CACHED;
+        x->owned_moves = kind != PLAIN;
         x->direction = direction;
         st = read_options(options, plan, x);
         *exchange_out = x;
@@ -262,7 +277,7 @@ static tulle_status_t alloc_exchange(tulle_plan_t *plan, int is_cached, tulle_di
 static tulle_status_t check_transport(const tulle_exchange_t *x)
 {
     tulle_status_t st = TULLE_OK;
-    int is_device = tli_is_device_exchange(x->spaces), is_for_gpus = x->transport >= TULLE_TRANSPORT_CUDA_IPC;
+    int is_device = tli_is_device_exchange(x->spaces), is_for_gpus = tli_transport_is_for_gpus(x->transport);
     TLI_REQUIRE(x->transport == TULLE_TRANSPORT_AUTO || x->spaces == 0 || is_device == is_for_gpus, TULLE_ERR_ARG,
                 "transport %s does not move rows in %s memory", tulle_transport_name(x->transport),
                 is_device ? "device" : "host");
@@ -288,12 +303,11 @@ static tulle_status_t bind(tulle_exchange_t *x, const tulle_plan_t *plan, tulle_
 }
 
 /* All ranks come here, whatever their status. */
-static tulle_status_t create(tulle_plan_t *plan, int is_cached, tulle_direction_t direction,
-                             const tulle_field_t *fields, int num_fields, const tulle_exchange_options_t *options,
-                             tulle_exchange_t **exchange_out)
+static tulle_status_t create(tulle_plan_t *plan, kind_t kind, tulle_direction_t direction, const tulle_field_t *fields,
+                             int num_fields, const tulle_exchange_options_t *options, tulle_exchange_t **exchange_out)
 {
     tulle_exchange_t *x = NULL;
-    tulle_status_t st = alloc_exchange(plan, is_cached, direction, options, &x);
+    tulle_status_t st = alloc_exchange(plan, kind, direction, options, &x);
     if (st == TULLE_OK && exchange_out == NULL)
         st = tli_fail(TULLE_ERR_ARG, 0, TLI_WHERE, "exchange_out is NULL");
     if (st == TULLE_OK)
@@ -315,7 +329,7 @@ tulle_status_t tulle_exchange_create(const tulle_plan_t *plan, tulle_direction_t
     TLI_REQUIRE(plan != NULL, TULLE_ERR_ARG, "the plan is NULL: was it created, or already destroyed?");
     tli_fault_set_rank(plan->comm->rank);
     /* Only the plan's count of users changes. */
-    TLI_TRY(create((tulle_plan_t *)plan, 0, direction, fields, num_fields, options, exchange_out));
+    TLI_TRY(create((tulle_plan_t *)plan, PLAIN, direction, fields, num_fields, options, exchange_out));
 done:
     return st;
 }
@@ -325,7 +339,21 @@ tulle_status_t tli_exchange_create_cached(tulle_plan_t *plan, tulle_direction_t 
 {
     tulle_exchange_options_t options = TULLE_EXCHANGE_OPTIONS_INIT;
     options.op = op;
-    return create(plan, 1, direction, field, 1, &options, exchange_out);
+    return create(plan, CACHED, direction, field, 1, &options, exchange_out);
+}
+
+tulle_status_t tli_exchange_create_moving(tulle_plan_t *plan, tulle_direction_t direction, const tulle_field_t *field,
+                                          tulle_exchange_t **exchange_out)
+{
+    return create(plan, MOVING, direction, field, 1, NULL, exchange_out);
+}
+
+void tli_exchange_move_owned(tulle_exchange_t *x, void *owned, int64_t stride)
+{
+    TLI_ASSERT(x->owned_moves && x->phase == TLI_PHASE_IDLE);
+    x->fields[0].owned = owned;
+    x->fields[0].owned_stride = stride;
+    tli_areas_place_user(x);
 }
 
 void tli_exchange_set_buffers(tulle_exchange_t *x, void *owned, void *ghost)
@@ -344,12 +372,8 @@ void tulle_exchange_destroy(tulle_exchange_t **exchange)
     if (x != NULL) {
         tli_exchange_land(x);
         tli_device_unbind(x);
-        for (int t = 0; t < tli_num_transports; t++)
-            tli_transports[t]->close(x->channels[t]);
-        if (!x->is_cached)
-            tulle_plan_destroy(&x->plan);
-        tli_arena_release(&x->arena);
-        tli_free(x);
+        tli_exchange_sweep(x->plan->comm);
+        tli_exchange_release(x);
     }
     if (exchange != NULL)
         *exchange = NULL;

@@ -21,12 +21,15 @@
 #include "collectives/exchange.h"
 #include "src/device/pack_device.h"
 #include "src/device/stream.h"
+#include "src/device/wire_device.h"
 #include "src/transport/carrier.h"
 #include "src/transport/gpu_memory.h"
 
-/** A kernel: rows copied for several tasks, fields and peers at a time, or one reduction. */
+/** A kernel: rows copied for several tasks, fields and peers at a time, or one reduction, or one operation that rounds
+ * or widens. */
 typedef struct tli_launch {
-    int is_reduction;
+    int is_reduction, is_wire;
+    tli_wire_args_t wire;
     tli_push_args_t push;
     tli_reduce_args_t reduction;
     int64_t areas_alignment;
@@ -83,12 +86,22 @@ typedef struct tli_program {
     tli_operation_t *operations; /* as those of the steps, with lists on the device */
     unsigned char *image;        /* pinned host memory: segments, areas of every field, then lists */
     unsigned char *device_image;
-    tli_rows_t *areas_image; /* [num_fields][num_areas] in the image */
-    const tli_rows_t *areas; /* the same on the device */
+    tli_rows_t *areas_image;             /* [num_fields][num_areas] in the image */
+    const tli_rows_t *areas;             /* the same on the device */
+    const unsigned char *area_precision; /* [num_areas] on the device */
     int64_t image_bytes;
     int64_t bound_bytes; /* of the front: what changes with the caller's buffers */
     tli_arena_t arena;
 } tli_program_t;
+
+/** The time limit of a round. */
+typedef struct tli_watch {
+    int is_on; /* a round was started, outside of a capture */
+    int gave_up;
+    int tag;          /* of the word to partners that this rank has given up */
+    double since;     /* [s] when the caller's stream was seen to be there; 0: not yet */
+    uint32_t *values; /* [num_flags of the program] as read */
+} tli_watch_t;
 
 /** Device side of an exchange. */
 typedef struct tli_device_exchange {
@@ -101,7 +114,6 @@ typedef struct tli_device_exchange {
     void *channel;                /* the carrier's */
     int64_t most_bytes;           /* of parcels of one rank, where they decided on the carrier; else 0 */
     int is_through;               /* the host has nothing more to do in this round */
-    double started;               /* [s] of MPI_Wtime(): the round */
     tli_program_t program;
     void *stream;      /* ours: the program runs on it */
     void *began;       /* event on the caller's stream at start */
@@ -109,6 +121,7 @@ typedef struct tli_device_exchange {
     void *uploaded;    /* event: the image may be written again */
     void *stream_used; /* the caller's, of the round */
     int must_upload;   /* the buffers changed */
+    tli_watch_t watch;
 } tli_device_exchange_t;
 
 /* --- collectives/device_space.c ---------------------------------------------------------------------------------- */
@@ -150,6 +163,14 @@ tulle_status_t tli_program_build(const tulle_exchange_t *x, const tli_wiring_t *
 void tli_program_bind(const tulle_exchange_t *x, tli_program_t *program);
 void tli_program_free(tli_program_t *program);
 
+/* --- collectives/device_wire.c ----------------------------------------------------------------------------------- */
+
+/** Whether an operation has areas of different precisions, or combines what may be in any. */
+int tli_converts(const tulle_exchange_t *x, const tli_operation_t *operation);
+/** Its kernel. @param[in] operation with lists on the device */
+tli_launch_t tli_wire_launch(const tulle_exchange_t *x, const tli_program_t *program, const tli_operation_t *operation,
+                             int field);
+
 /* --- collectives/device_bind.c, device_execute.c ------------------------------------------------------------------ */
 
 /** x has its fields; it may be NULL on a rank that failed. @collective all ranks, whatever their status */
@@ -158,6 +179,17 @@ tulle_status_t tli_device_bind(tulle_exchange_t *x, tulle_comm_t *comm, tulle_st
 void tli_device_unbind(tulle_exchange_t *x);
 /** The caller's buffers are others now: the host waits until the last ones were read. */
 void tli_device_rebind(tulle_exchange_t *x);
+
+/* --- collectives/device_watch.c ---------------------------------------------------------------------------------- */
+
+tulle_status_t tli_watch_prepare(tulle_exchange_t *x, int tag);
+/** A round is about to be put on a stream. Fails where the last one is overdue, or a partner has given up. */
+tulle_status_t tli_watch_begin(tulle_exchange_t *x, void *stream);
+/** @retval TULLE_OK nothing to wait for; TULLE_IN_PROGRESS; TULLE_ERR_TIMEOUT, TULLE_ERR_REMOTE given up: the streams
+ * have run out */
+tulle_status_t tli_watch_look(tulle_exchange_t *x);
+/** Wait until the stream has run out, no longer than the time limit. */
+void tli_watch_finish(tulle_exchange_t *x);
 
 tulle_status_t tli_device_start(tulle_exchange_t *x, void *stream);
 tulle_status_t tli_device_test(tulle_exchange_t *x);
@@ -168,11 +200,7 @@ int tli_device_is_host_driven(const tulle_exchange_t *x);
 /** Do so. @return TULLE_IN_PROGRESS, also when there is nothing more to do: the stream has the last word; or an error
  */
 tulle_status_t tli_device_advance(tulle_exchange_t *x, int *num_moved_out);
-/** Whether host and stream are through with the round: TULLE_OK or TULLE_IN_PROGRESS. */
+/** Whether host and stream are through with the round: TULLE_OK, TULLE_IN_PROGRESS, or what the watch says. */
 tulle_status_t tli_device_ask(tulle_exchange_t *x);
-/** Whatever is on the streams is over: given up after the time limit, if a carrier has not ended by then. */
-void tli_device_finish(tulle_exchange_t *x);
-/** After the time that a wait may take: record whom this rank waits for, and let the streams run out. */
-tulle_status_t tli_device_time_out(tulle_exchange_t *x);
 
 #endif

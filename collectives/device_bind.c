@@ -37,7 +37,7 @@ static void place_slots(const tulle_exchange_t *x, int64_t bytes[TLI_NUM_REGIONS
         if (x->steps.areas[end->area].kind != TLI_AREA_SHARED || tli_is_carried(end))
             continue;
         offset_of_area[end->area] = bytes[region];
-        bytes[region] += whole_slots(tli_area_bytes(x, end->num_rows));
+        bytes[region] += whole_slots(tli_area_bytes(x, end->area, end->num_rows));
     }
 }
 
@@ -73,8 +73,12 @@ done:
 static tulle_status_t lay_out_steps(tulle_exchange_t *x, int in_place)
 {
     tulle_status_t st = TULLE_OK;
-    tli_steps_options_t options = {
-        .in_place = in_place, .names_runs = 1, .transport = x->transport, .gpus = &x->device->peers};
+    tli_steps_options_t options = {.in_place = in_place,
+                                   .names_runs = 1,
+                                   .transport = x->transport,
+                                   .wire_precision = x->wire_precision,
+                                   .wire_levels = x->wire_levels,
+                                   .gpus = &x->device->peers};
     TLI_TRY(tli_steps_build(x->plan, x->direction, &options, &x->arena, &x->steps));
     TLI_TRY(tli_check_staging(x));
     TLI_TRY(tli_arena_alloc(&x->arena, x->num_fields * x->steps.num_areas, sizeof *x->areas, &x->areas));
@@ -130,12 +134,14 @@ static tulle_status_t bind_on_device(tulle_exchange_t *x)
     TLI_TRY(tli_gpu_peers_find(x->plan->comm, TULLE_OK, d->device, is_staged, keeps_apart, &x->arena, &d->peers));
     st = lay_out_steps(x, in_place);
     TLI_TRY(tli_exchange_agree(x, mpi, st, &num_tags));
-    first_tag = tli_comm_take_tags(x->plan->comm, (int)num_tags);
+    first_tag = tli_comm_take_tags(x->plan->comm, (int)num_tags + 1); /* the last is the watch's */
     TLI_TRY(tli_wiring_find_stages(x, first_tag, &x->arena, &d->wiring));
     TLI_TRY(open_memory(x, in_place, &scratch, &offset_of_area));
     TLI_TRY(tli_wiring_connect(x, first_tag, offset_of_area, &d->wiring));
     TLI_TRY(tli_parcels_bind(x, first_tag, &d->wiring));
     st = make_program(x);
+    if (st == TULLE_OK)
+        st = tli_watch_prepare(x, first_tag + (int)num_tags);
 done:
     tli_arena_release(&scratch);
     return tli_agree(mpi, st);
@@ -158,6 +164,7 @@ static tulle_status_t find_device(tulle_exchange_t *x)
 {
     tulle_status_t st = TULLE_OK;
     TLI_TRY(tli_arena_alloc(&x->arena, 1, sizeof *x->device, &x->device));
+    x->device->memory.window = MPI_WIN_NULL; /* also where none is ever opened */
     TLI_TRY(tli_device_check_fields(x->plan, x->fields, x->num_fields, &x->device->device));
     TLI_TRY(take_transport(x));
 done:
@@ -186,8 +193,9 @@ void tli_device_unbind(tulle_exchange_t *x)
     int previous = -1;
     if (d == NULL || tli_device_enter(d->device, &previous) != TULLE_OK)
         return;
-    tli_device_finish(x); /* then nothing of this round comes in or goes out any more */
-    tli_gpu_memory_close(&d->memory);
+    if (d->stream != NULL)
+        tli_watch_finish(x); /* then nothing of this round comes in or goes out any more */
+    tli_gpu_memory_close(&d->memory, d->watch.gave_up, x->timeout_ms);
     tli_parcels_unbind(d);
     tli_program_free(&d->program);
     tli_event_destroy(d->began);

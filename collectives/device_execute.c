@@ -2,15 +2,14 @@
  * Running an exchange on GPUs: start puts the whole program on a stream of ours, behind what is on the caller's; wait
  * puts the caller's stream behind the program. The host waits for nothing, and both can be captured into a graph,
  * unless parcels are the host's to move: then wait does that. */
-#include <sched.h>
-
 #include "collectives/device.h"
 #include "src/agree.h"
 #include "src/device/device.h"
-#include "topology/model.h"
 
 static tulle_status_t launch(const tli_launch_t *launch, void *stream)
 {
+    if (launch->is_wire)
+        return tli_wire_rows_launch(&launch->wire, stream);
     return launch->is_reduction ? tli_reduce_rows_launch(&launch->reduction, launch->areas_alignment, stream)
                                 : tli_push_rows_launch(&launch->push, stream);
 }
@@ -103,11 +102,13 @@ tulle_status_t tli_device_start(tulle_exchange_t *x, void *stream)
     tli_range_push(x->direction == TULLE_GATHER ? "tulle gather start" : "tulle scatter start");
     TLI_TRY(check_capture(x, stream));
     TLI_TRY(tli_device_enter(x->device->device, &previous));
-    x->device->stream_used = stream;
-    x->device->is_through = !tli_device_is_host_driven(x);
-    x->device->started = MPI_Wtime();
-    x->phase = TLI_PHASE_RUNNING;
-    st = run_program(x, stream);
+    st = tli_watch_begin(x, stream);
+    if (st == TULLE_OK) {
+        x->device->stream_used = stream;
+        x->device->is_through = !tli_device_is_host_driven(x);
+        x->phase = TLI_PHASE_RUNNING;
+        st = run_program(x, stream);
+    }
     tli_device_leave(x->device->device, previous);
 done:
     tli_range_pop();
@@ -135,25 +136,6 @@ done:
     return st;
 }
 
-/* Only what a carrier may be waiting for can be given up. */
-static int is_overdue(const tulle_exchange_t *x)
-{
-    return x->device->carrier != NULL && x->timeout_ms > 0 &&
-           (MPI_Wtime() - x->device->started) * 1e3 > (double)x->timeout_ms;
-}
-
-void tli_device_finish(tulle_exchange_t *x)
-{
-    tli_device_exchange_t *d = x->device;
-    if (d->stream == NULL || d->done == NULL)
-        return; /* not bound in full */
-    while (d->carrier != NULL && x->timeout_ms > 0 && tli_event_test(d->done) == TULLE_IN_PROGRESS && !is_overdue(x))
-        sched_yield();
-    if (d->carrier != NULL && x->timeout_ms > 0 && tli_event_test(d->done) == TULLE_IN_PROGRESS)
-        d->carrier->give_up(d->channel);
-    tli_device_synchronize(d->stream);
-}
-
 tulle_status_t tli_device_test(tulle_exchange_t *x)
 {
     tulle_status_t st = TULLE_OK;
@@ -163,8 +145,6 @@ tulle_status_t tli_device_test(tulle_exchange_t *x)
                 "test on a stream that is captured into a graph: nothing runs yet; call tulle_exchange_wait()");
     TLI_TRY(check_carrier(x));
     st = tli_device_ask(x);
-    if (st == TULLE_IN_PROGRESS && is_overdue(x))
-        st = tli_device_time_out(x);
 done:
     return st;
 }
@@ -196,25 +176,8 @@ done:
 
 tulle_status_t tli_device_ask(tulle_exchange_t *x)
 {
-    return x->device->is_through ? tli_event_test(x->device->done) : TULLE_IN_PROGRESS;
-}
-
-tulle_status_t tli_device_time_out(tulle_exchange_t *x)
-{
-    const tulle_topology_t *topology = x->plan->comm->topology;
-    const char *transport = tulle_transport_name(x->device->carrier->id);
-    int me = x->plan->comm->rank, peer = x->device->carrier->awaits(x->device->channel);
-    tulle_status_t st = TULLE_ERR_TIMEOUT;
-    if (peer < 0)
-        tli_fail(
-            st, 0, TLI_WHERE,
-            "rank %d waited %lld ms: its GPU is not done with what comes before (transport %s), or what it sent is "
-            "not taken",
-            me, (long long)x->timeout_ms, transport);
-    else
-        tli_fail(st, 0, TLI_WHERE, "rank %d waited %lld ms for rank %d (level %s, transport %s)", me,
-                 (long long)x->timeout_ms, peer,
-                 tulle_topology_level_name(topology, tli_topology_crossing(topology, me, peer)), transport);
-    x->device->carrier->give_up(x->device->channel);
+    tulle_status_t st = tli_watch_look(x);
+    if (st >= 0)
+        st = x->device->is_through ? tli_event_test(x->device->done) : TULLE_IN_PROGRESS;
     return st;
 }

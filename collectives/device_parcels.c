@@ -44,7 +44,7 @@ static int fill_parcels(const tulle_exchange_t *x, const tli_end_t *ends, int64_
             p = add_parcel(parcels, n++, (int)ends[w].peer, stage);
         int64_t offset = (parcels[p].bytes + MESSAGE_ALIGNMENT - 1) / MESSAGE_ALIGNMENT * MESSAGE_ALIGNMENT;
         slots[w] = (slot_t){p, offset};
-        parcels[p].bytes = offset + tli_area_bytes(x, ends[w].num_rows);
+        parcels[p].bytes = offset + tli_area_bytes(x, ends[w].area, ends[w].num_rows);
     }
     return n;
 }

@@ -11,8 +11,8 @@
 
 /* Where things are in the image. Lists of operation o begin at lists[o], in the order of the struct's members. */
 typedef struct image {
-    int64_t areas, entry_area, entry_row; /* [bytes] offsets */
-    int64_t *lists;                       /* [num_operations] */
+    int64_t areas, entry_area, entry_row, area_precision; /* [bytes] offsets */
+    int64_t *lists;                                       /* [num_operations] */
     int64_t bytes;
 } image_t;
 
@@ -64,6 +64,7 @@ static tulle_status_t measure_image(const tulle_exchange_t *x, tli_program_t *pr
     program->bound_bytes = image->bytes;
     image->entry_area = take(&image->bytes, entries, sizeof(int64_t));
     image->entry_row = take(&image->bytes, entries, sizeof(int64_t));
+    image->area_precision = take(&image->bytes, steps->num_areas, 1);
     for (int64_t i = 0; i < n; i++)
         image->lists[i] = take(&image->bytes, list_words(&steps->operations[i]), sizeof(int64_t));
     program->image_bytes = image->bytes;
@@ -102,6 +103,9 @@ static void put_operations(const tulle_exchange_t *x, const image_t *image, tli_
         o->entry_area = o->entry_ptr != NULL ? entry_area : NULL;
         o->entry_row = o->entry_ptr != NULL ? entry_row : NULL;
     }
+    for (int64_t a = 0; a < steps->num_areas; a++)
+        program->image[image->area_precision + a] = (unsigned char)steps->areas[a].precision;
+    program->area_precision = program->device_image + image->area_precision;
     program->areas = (const tli_rows_t *)(program->device_image + image->areas);
     program->areas_image = (tli_rows_t *)(program->image + image->areas);
 }
@@ -232,7 +236,7 @@ static tli_push_segment_t copy_segment(const tulle_exchange_t *x, const tli_oper
     const tli_rows_t *areas = x->areas + field * x->steps.num_areas;
     return (tli_push_segment_t){.rows = {tli_rows_from(&areas[o->target], o->target_first),
                                          tli_rows_from(&areas[o->source], o->source_first), o->target_index,
-                                         o->source_index, o->num_rows, tli_field_row_bytes(&x->fields[field])}};
+                                         o->source_index, o->num_rows, tli_area_row_bytes(x, field, o->target)}};
 }
 
 static tli_launch_t reduction_launch(const tulle_exchange_t *x, const tli_program_t *program, const tli_operation_t *o,
@@ -254,6 +258,11 @@ static tli_launch_t reduction_launch(const tulle_exchange_t *x, const tli_progra
                           .areas_alignment = tli_areas_alignment(areas, x->steps.num_areas)};
 }
 
+static int is_pushed(const tulle_exchange_t *x, const tli_operation_t *o)
+{
+    return o->entry_ptr == NULL && o->num_rows > 0 && !tli_converts(x, o);
+}
+
 /* All copies of a batch, of every task and field, are one kernel. */
 static void add_copies(const tulle_exchange_t *x, const tli_batch_t *batch, int64_t *num_segments,
                        tli_program_t *program)
@@ -264,7 +273,7 @@ static void add_copies(const tulle_exchange_t *x, const tli_batch_t *batch, int6
         const tli_task_t *task = &x->steps.tasks[program->tasks[batch->first_task + i]];
         const tli_operation_t *o = program->operations + task->first_operation;
         for (int64_t k = 0; k < task->num_operations; k++)
-            for (int f = 0; f < x->num_fields && o[k].entry_ptr == NULL && o[k].num_rows > 0; f++)
+            for (int f = 0; f < x->num_fields && is_pushed(x, &o[k]); f++)
                 segments[(*num_segments)++] = copy_segment(x, &o[k], f);
     }
     if (*num_segments > first) {
@@ -274,14 +283,17 @@ static void add_copies(const tulle_exchange_t *x, const tli_batch_t *batch, int6
     }
 }
 
-static void add_reductions(const tulle_exchange_t *x, const tli_batch_t *batch, tli_program_t *program)
+/* Reductions, and what rounds or widens. */
+static void add_others(const tulle_exchange_t *x, const tli_batch_t *batch, tli_program_t *program)
 {
     for (int64_t i = 0; i < batch->num_tasks; i++) {
         const tli_task_t *task = &x->steps.tasks[program->tasks[batch->first_task + i]];
         const tli_operation_t *o = program->operations + task->first_operation;
         for (int64_t k = 0; k < task->num_operations; k++)
-            for (int f = 0; f < x->num_fields && o[k].entry_ptr != NULL && o[k].num_rows > 0; f++)
-                program->launches[program->num_launches++] = reduction_launch(x, program, &o[k], f);
+            for (int f = 0; f < x->num_fields && o[k].num_rows > 0 && !is_pushed(x, &o[k]); f++)
+                program->launches[program->num_launches++] = tli_converts(x, &o[k])
+                                                                 ? tli_wire_launch(x, program, &o[k], f)
+                                                                 : reduction_launch(x, program, &o[k], f);
     }
 }
 
@@ -294,7 +306,7 @@ void tli_program_bind(const tulle_exchange_t *x, tli_program_t *program)
         tli_batch_t *batch = &program->stages[b / TLI_NUM_BATCHES].batches[b % TLI_NUM_BATCHES];
         batch->first_launch = program->num_launches;
         add_copies(x, batch, &num_segments, program);
-        add_reductions(x, batch, program);
+        add_others(x, batch, program);
         batch->num_launches = program->num_launches - batch->first_launch;
     }
 }

@@ -6,6 +6,7 @@
 #include "src/agree.h"
 #include "src/options.h"
 #include "src/transport/carrier_choice.h"
+#include "topology/probe.h"
 
 static tulle_transport_t transport_of(const tulle_exchange_t *x, const tli_end_t *end)
 {
@@ -31,17 +32,23 @@ static int receives_in_place(const tulle_exchange_t *x)
     return is_in_place;
 }
 
+static int64_t travelling_row_bytes(const tulle_exchange_t *x, const tli_end_t *end)
+{
+    int64_t bytes = 0;
+    for (int f = 0; f < x->num_fields; f++)
+        bytes += end->precision == TULLE_WIRE_PRECISION_NONE ? tli_field_row_bytes(&x->fields[f])
+                                                             : tli_wire_row_bytes(end->precision, x->fields[f].width);
+    return bytes;
+}
+
 static void count(const tulle_exchange_t *x, tulle_exchange_stats_t *stats)
 {
-    int64_t row_bytes = 0;
-    for (int f = 0; f < x->num_fields; f++)
-        row_bytes += tli_field_row_bytes(&x->fields[f]);
     for (int64_t w = 0; w < x->steps.num_receives; w++) {
         const tli_end_t *end = &x->steps.receive_ends[w];
         tulle_transport_stats_t *transport = &stats->transports[transport_of(x, end)];
         transport->messages += !tli_is_carried(end);
         transport->rows += end->num_rows;
-        transport->bytes += end->num_rows * row_bytes;
+        transport->bytes += end->num_rows * travelling_row_bytes(x, end);
     }
     if (x->device != NULL && x->device->carrier != NULL)
         stats->transports[x->device->carrier->id].messages += x->device->parcels.num_receives;
@@ -75,7 +82,9 @@ static const char *describe(const tulle_exchange_t *x, tulle_transport_t transpo
     case TULLE_TRANSPORT_SHARED_MEMORY:
         return "read out of the sender's shared memory";
     case TULLE_TRANSPORT_MPI:
-        return "messages of MPI";
+        return x->transport == transport ? "messages of MPI, as the exchange asks" : "messages of MPI";
+    case TULLE_TRANSPORT_UCX:
+        return x->transport == transport ? "messages of UCX, as the exchange asks" : "messages of UCX";
     case TULLE_TRANSPORT_CUDA_IPC:
         return "stored by the sender's GPU into the memory of the receiver's";
     case TULLE_TRANSPORT_CUDA_STAGED:
@@ -119,6 +128,40 @@ static void print_choice(const tulle_exchange_t *x, FILE *out)
     }
 }
 
+/* Of a carrier: who chose it, and by which figures. */
+static void print_carrier(const tulle_exchange_t *x, int level, FILE *out)
+{
+    const tulle_comm_t *comm = x->plan->comm;
+    const tulle_carrier_t *found = &comm->topology->levels[level].carrier;
+    fprintf(out, "  level %s: messages of %s, ", comm->topology->levels[level].name,
+            tulle_transport_name(comm->carriers[level]));
+    if (comm->is_carrier_asked)
+        fprintf(out, "as the communicator's options or TULLE_TRANSPORT ask");
+    else if (found->transport == TULLE_TRANSPORT_AUTO)
+        fprintf(out, "as always where no probe has compared them");
+    else if (found->transport != comm->carriers[level])
+        fprintf(out, "though the topology says %s, which this build lacks", tulle_transport_name(found->transport));
+    else
+        fprintf(out, "as the topology says");
+    if (found->mpi_small_ns > 0 && found->ucx_small_ns > 0)
+        fprintf(
+            out, "; measured per exchange: small messages %.1f us by mpi, %.1f us by ucx; large ones %.1f and %.1f us",
+            found->mpi_small_ns / 1e3, found->ucx_small_ns / 1e3, found->mpi_large_ns / 1e3, found->ucx_large_ns / 1e3);
+    fprintf(out, "\n");
+}
+
+/* Levels that rows cross in messages; inside a node they do so only where no memory is shared. */
+static void print_carriers(const tulle_exchange_t *x, const tulle_exchange_stats_t *stats, FILE *out)
+{
+    const tulle_topology_t *topology = x->plan->comm->topology;
+    int has_messages =
+        stats->transports[TULLE_TRANSPORT_MPI].messages + stats->transports[TULLE_TRANSPORT_UCX].messages > 0;
+    int shares_nothing = stats->transports[TULLE_TRANSPORT_SHARED_MEMORY].messages == 0;
+    for (int level = 0; has_messages && level < (shares_nothing ? topology->num_levels : 1); level++)
+        if (x->transport == TULLE_TRANSPORT_AUTO && tli_probe_num_partners(topology, level, 1) > 0)
+            print_carrier(x, level, out);
+}
+
 static tulle_status_t print(const tulle_exchange_t *x, const tulle_exchange_stats_t *stats, FILE *out)
 {
     tulle_status_t st = TULLE_OK;
@@ -127,6 +170,10 @@ static tulle_status_t print(const tulle_exchange_t *x, const tulle_exchange_stat
             x->num_fields == 1 ? "" : "s", stats->on_device ? "GPUs" : "the host");
     if (stats->on_device)
         fprintf(out, " in %d stages", (int)stats->num_stages);
+    if (x->wire_precision != TULLE_WIRE_PRECISION_NONE)
+        fprintf(out, "; messages across level %s%s carry %s",
+                tulle_topology_level_name(x->plan->comm->topology, x->wire_levels - 1),
+                x->wire_levels > 1 ? " and above" : "", tulle_wire_precision_name(x->wire_precision));
     fprintf(out, "; %d of %d ranks receive in place\n\n  %-14s %10s %12s %12s\n", (int)stats->in_place,
             x->plan->comm->size, "transport", "messages", "rows", "MB");
     for (int t = 0; t < TULLE_NUM_TRANSPORTS; t++) {
@@ -137,6 +184,7 @@ static tulle_status_t print(const tulle_exchange_t *x, const tulle_exchange_stat
                     describe(x, (tulle_transport_t)t));
     }
     print_choice(x, out);
+    print_carriers(x, stats, out);
     TLI_REQUIRE(fflush(out) == 0 && !ferror(out), TULLE_ERR_FILE, "the stream refused the table");
 done:
     return st;

@@ -45,7 +45,9 @@ static void run_operation(const tulle_exchange_t *x, const tli_operation_t *oper
                                 f->datatype,
                                 x->op,
                                 f->width};
-    if (operation->entry_ptr == NULL)
+    if (x->area_precision != NULL)
+        tli_wire_precision_run(x, operation, field);
+    else if (operation->entry_ptr == NULL)
         run_copy(x, operation, f, areas);
     else
         tli_reduce_rows(&reduce);
@@ -129,6 +131,7 @@ static tulle_status_t drain(tulle_exchange_t *x)
 static void fail(tulle_exchange_t *x)
 {
     x->phase = TLI_PHASE_FAILED;
+    x->plan->comm->num_faults++;
     x->failure = *tulle_last_error();
 }
 
@@ -272,47 +275,76 @@ tulle_status_t tulle_exchange_test(tulle_exchange_t *x)
     return st;
 }
 
-/* Who is waited for: the first message that has not come. */
+/* The first message that has not come; num_receives: all have, or the round has not even begun. */
+static int64_t first_missing(const tulle_exchange_t *x)
+{
+    const tli_steps_t *steps = &x->steps;
+    int64_t wire = 0;
+    while (wire < steps->num_receives && (x->has_arrived[wire] || x->phase != TLI_PHASE_RUNNING))
+        wire++;
+    return wire;
+}
+
+/* Transport over which a rank has not taken what it was sent; num_transports: none. */
+static int find_laggard(const tulle_exchange_t *x, int *rank_out)
+{
+    int t = 0;
+    for (*rank_out = -1; t < tli_num_transports; t++)
+        if ((*rank_out = tli_transports[t]->laggard(x->channels[t])) >= 0)
+            break;
+    return t;
+}
+
+/* Who is waited for. */
 static tulle_status_t describe_wait(const tulle_exchange_t *x)
 {
     const tli_steps_t *steps = &x->steps;
-    const tulle_topology_t *topology = x->plan->comm->topology;
-    int me = x->plan->comm->rank;
-    int64_t wire = 0;
-    while (wire < steps->num_receives && x->has_arrived[wire])
-        wire++;
-    if (wire == steps->num_receives)
+    const tulle_comm_t *comm = x->plan->comm;
+    int64_t wire = first_missing(x);
+    int laggard = -1, t = find_laggard(x, &laggard);
+    if (wire < steps->num_receives) {
+        const tli_end_t *end = &steps->receive_ends[wire];
         return tli_fail(TULLE_ERR_TIMEOUT, 0, TLI_WHERE,
-                        "rank %d waited %lld ms: everything arrived, but its own messages are not taken", me,
-                        (long long)x->timeout_ms);
-    int peer = (int)steps->receive_ends[wire].peer;
-    return tli_fail(
-        TULLE_ERR_TIMEOUT, 0, TLI_WHERE,
-        "rank %d waited %lld ms for rank %d (level %s, transport %s, %lld rows); %lld of %lld messages came", me,
-        (long long)x->timeout_ms, peer, tulle_topology_level_name(topology, tli_topology_crossing(topology, me, peer)),
-        tli_transports[steps->receive_ends[wire].transport]->name, (long long)steps->receive_ends[wire].num_rows,
-        (long long)(steps->num_receives - x->num_unarrived), (long long)steps->num_receives);
+                        "rank %d waited %lld ms for rank %d (level %s, transport %s, %lld rows); %lld of %lld messages "
+                        "came",
+                        comm->rank, (long long)x->timeout_ms, (int)end->peer, tli_comm_level_name(comm, (int)end->peer),
+                        tli_transports[end->transport]->name, (long long)end->num_rows,
+                        (long long)(steps->num_receives - x->num_unarrived), (long long)steps->num_receives);
+    }
+    if (laggard >= 0)
+        return tli_fail(TULLE_ERR_TIMEOUT, 0, TLI_WHERE,
+                        "rank %d waited %lld ms for rank %d (level %s, transport %s) to take what it was sent",
+                        comm->rank, (long long)x->timeout_ms, laggard, tli_comm_level_name(comm, laggard),
+                        tli_transports[t]->name);
+    return tli_fail(TULLE_ERR_TIMEOUT, 0, TLI_WHERE, "rank %d waited %lld ms for its own messages to leave", comm->rank,
+                    (long long)x->timeout_ms);
 }
 
 static tulle_status_t time_out(tulle_exchange_t *x)
 {
-    if (x->device != NULL)
-        tli_device_time_out(x);
-    else
-        describe_wait(x);
+    describe_wait(x);
     fail(x);
     return conclude(x);
 }
 
-/* Advances all exchanges until this one is @p asked for more than TULLE_IN_PROGRESS. */
-static tulle_status_t advance_until(tulle_exchange_t *x, tulle_status_t (*asked)(tulle_exchange_t *x))
+/* Whether all of some messages came; of none at all, whether the exchange is over. */
+static tulle_status_t ask_for(tulle_exchange_t *x, const int64_t *messages, int64_t num_messages)
+{
+    int64_t num_here = 0;
+    while (num_here < num_messages && x->has_arrived[messages[num_here]])
+        num_here++;
+    return num_messages > 0 && num_here == num_messages ? TULLE_OK : conclude(x);
+}
+
+/* Advances all exchanges until this one is over, or all of some of its messages came. */
+static tulle_status_t wait_on_host(tulle_exchange_t *x, const int64_t *messages, int64_t num_messages)
 {
     tulle_status_t st = TULLE_IN_PROGRESS;
     double began = 0; /* [s] */
     int64_t num_idle = 0;
     while (st == TULLE_IN_PROGRESS) {
         num_idle = advance_all(x) > 0 ? 0 : num_idle + 1;
-        st = asked(x);
+        st = ask_for(x, messages, num_messages);
         if (st == TULLE_IN_PROGRESS && num_idle > POLLS_BEFORE_YIELD)
             sched_yield();
         if (st == TULLE_IN_PROGRESS && x->timeout_ms > 0 && num_idle % POLLS_BEFORE_CLOCK == 1) {
@@ -324,17 +356,35 @@ static tulle_status_t advance_until(tulle_exchange_t *x, tulle_status_t (*asked)
     return st;
 }
 
+void tli_exchange_advance(const tulle_exchange_t *x)
+{
+    advance_all(x);
+}
+
+tulle_status_t tli_exchange_wait_for(tulle_exchange_t *x, const int64_t *messages, int64_t num_messages)
+{
+    TLI_ASSERT(x->device == NULL && num_messages > 0);
+    return wait_on_host(x, messages, num_messages);
+}
+
 /* Where the host moves parcels, it calls MPI until the stream is through, too: a stream may wait for a peer that is
  * held up by a message of this rank, whichever it is, that MPI has not brought on its way. */
-static tulle_status_t ask_device(tulle_exchange_t *x)
+static tulle_status_t wait_for_parcels(tulle_exchange_t *x)
 {
-    return x->phase == TLI_PHASE_RUNNING ? tli_device_ask(x) : TULLE_OK;
+    tulle_status_t st = TULLE_IN_PROGRESS;
+    for (int64_t num_idle = 0; st == TULLE_IN_PROGRESS;) {
+        num_idle = advance_all(x) > 0 ? 0 : num_idle + 1;
+        st = x->phase == TLI_PHASE_RUNNING ? tli_device_ask(x) : TULLE_OK;
+        if (st == TULLE_IN_PROGRESS && num_idle > POLLS_BEFORE_YIELD)
+            sched_yield();
+    }
+    return st;
 }
 
 /* Then, for the host, it is over: the stream keeps the order. */
 static tulle_status_t wait_on_device(tulle_exchange_t *x)
 {
-    tulle_status_t st = tli_device_is_host_driven(x) ? advance_until(x, ask_device) : TULLE_OK;
+    tulle_status_t st = tli_device_is_host_driven(x) ? wait_for_parcels(x) : TULLE_OK;
     if (st == TULLE_OK && x->phase == TLI_PHASE_RUNNING)
         st = tli_device_wait(x);
     if (st < 0)
@@ -348,6 +398,6 @@ tulle_status_t tulle_exchange_wait(tulle_exchange_t *x)
 {
     tulle_status_t st = check_started(x, "wait");
     if (st == TULLE_OK)
-        st = x->device != NULL ? wait_on_device(x) : advance_until(x, conclude);
+        st = x->device != NULL ? wait_on_device(x) : wait_on_host(x, NULL, 0);
     return st;
 }

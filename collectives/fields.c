@@ -74,6 +74,8 @@ static tulle_status_t compare_fields(const tulle_exchange_t *x, MPI_Comm comm)
     TLI_TRY(tli_agree_equal(comm, (int)x->direction, "the direction (0 gather, 1 scatter)"));
     TLI_TRY(tli_agree_equal(comm, (int)x->op, "the reduction (TULLE_OP_MAP)"));
     TLI_TRY(tli_agree_equal(comm, (int)x->transport, "the transport (TULLE_TRANSPORT_MAP)"));
+    TLI_TRY(tli_agree_equal(comm, (int)x->wire_precision, "the wire precision (TULLE_WIRE_PRECISION_MAP)"));
+    TLI_TRY(tli_agree_equal(comm, x->wire_levels, "the wire levels"));
     for (int f = 0; f < x->num_fields; f++) {
         char what[64];
         snprintf(what, sizeof what, "the width of field %d", f);
@@ -87,7 +89,8 @@ done:
 
 static int64_t fingerprint(const tulle_exchange_t *x)
 {
-    int64_t kind[4] = {x->num_fields, (int)x->op, (int)x->direction, (int)x->transport};
+    int64_t kind[6] = {x->num_fields,     (int)x->op,     (int)x->direction,
+                       (int)x->transport, x->wire_levels, (int)x->wire_precision};
     XXH64_hash_t hash = XXH3_64bits(kind, sizeof kind);
     for (int f = 0; f < x->num_fields; f++) {
         int64_t field[2] = {x->fields[f].width, (int)x->fields[f].datatype};

@@ -163,9 +163,8 @@ done:
     return st;
 }
 
-/* A plain block layout cannot overlap; anything else is checked against the other ranks. */
-static tulle_status_t check_rows(tulle_comm_t *comm, tulle_status_t local, const tulle_layout_t *rows,
-                                 tli_arena_t *arena)
+tulle_status_t tli_pattern_check_rows(tulle_comm_t *comm, tulle_status_t local, const tulle_layout_t *rows,
+                                      tli_arena_t *arena)
 {
     tli_runs_t runs = {0, NULL};
     tulle_status_t st = local;
@@ -190,7 +189,7 @@ tulle_status_t tulle_pattern_create_from_csr(tulle_comm_t *comm, const tulle_lay
     int64_t *ghosts = NULL;
     int64_t num_ghosts = 0;
     TLI_TRY(tli_check_comm(comm));
-    st = check_rows(comm, check_csr(rows, row_ptr, col_idx), rows, &scratch);
+    st = tli_pattern_check_rows(comm, check_csr(rows, row_ptr, col_idx), rows, &scratch);
     st = tli_layout_to_runs(comm, st, columns, "matrix columns", &scratch, &own);
     if (st == TULLE_OK)
         st = tli_distinct_ids(&scratch, col_idx, row_ptr[rows->num_rows], NULL, &ghosts, &num_ghosts);

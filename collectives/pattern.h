@@ -37,4 +37,9 @@ int64_t tli_drop_own_ids(int64_t *ids, int64_t n, const tli_runs_t *own);
 tulle_status_t tli_pattern_from_runs(tulle_comm_t *comm, tulle_status_t local, const tli_runs_t *runs,
                                      int64_t num_owned, const int64_t *ids, int64_t n, tulle_pattern_t **pattern_out);
 
+/** Check that no matrix row is on two ranks. A plain block layout cannot overlap; anything else is checked against the
+ * other ranks. @collective all ranks come here, whatever their status */
+tulle_status_t tli_pattern_check_rows(tulle_comm_t *comm, tulle_status_t local, const tulle_layout_t *rows,
+                                      tli_arena_t *arena);
+
 #endif

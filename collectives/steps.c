@@ -4,6 +4,7 @@
 #include "collectives/steps_build.h"
 
 #include "src/transport/transport.h"
+#include "topology/model.h"
 
 /* Messages between the same two ranks over a transport that needs tags are numbered in the plan's order, which both
  * ends know. */
@@ -21,12 +22,22 @@ static tulle_status_t choose_host_way(const tli_steps_builder_t *b, tli_end_t *e
     tulle_status_t st = TULLE_OK;
     const tulle_comm_t *comm = b->plan->comm;
     int t = tli_transport_for(comm, b->options.transport, (int)end->peer);
+    TLI_REQUIRE(tli_transport_is_built(b->options.transport), TULLE_ERR_UNSUPPORTED,
+                "transport %s is not in this build of Tulle", tulle_transport_name(b->options.transport));
     TLI_REQUIRE(t < tli_num_transports, TULLE_ERR_UNSUPPORTED, "transport %s does not lead from rank %d to rank %d",
                 tulle_transport_name(b->options.transport), comm->rank, (int)end->peer);
     end->transport = t;
     end->way = tli_transports[t]->reads_remotely ? TLI_WAY_READ : TLI_WAY_SENT;
 done:
     return st;
+}
+
+/* Both ends find the same. What is read in shared memory travels over no wire. */
+static tulle_wire_precision_t choose_precision(const tli_steps_builder_t *b, const tli_end_t *end)
+{
+    const tulle_comm_t *comm = b->plan->comm;
+    int is_chosen = tli_topology_crossing(comm->topology, comm->rank, (int)end->peer) < b->options.wire_levels;
+    return is_chosen && end->way != TLI_WAY_READ ? b->options.wire_precision : TULLE_WIRE_PRECISION_NONE;
 }
 
 static tulle_status_t choose_gpu_way(const tli_steps_builder_t *b, tli_end_t *end)
@@ -59,6 +70,7 @@ static tulle_status_t make_ends(tli_steps_builder_t *b, int64_t n, const int64_t
         ends[i].area = -1;
         ends[i].num_rows = ptr[i + 1] - ptr[i];
         TLI_TRY(b->options.gpus != NULL ? choose_gpu_way(b, &ends[i]) : choose_host_way(b, &ends[i]));
+        ends[i].precision = choose_precision(b, &ends[i]);
     }
     number_ends(ends, n, &b->steps.num_tags);
     *ends_out = ends;
@@ -79,8 +91,9 @@ static tulle_status_t alloc_lists(tli_steps_builder_t *b)
     TLI_TRY(tli_arena_alloc(b->arena, num_messages, sizeof(int64_t), &b->steps.sends));
     TLI_TRY(tli_arena_alloc(b->arena, num_messages, sizeof(int64_t), &b->steps.releases));
     b->steps.num_areas = TLI_FIRST_STAGING;
-    b->steps.areas[TLI_AREA_OWNED] = (tli_area_t){TLI_AREA_USER, plan->num_owned, -1};
-    b->steps.areas[TLI_AREA_GHOST] = (tli_area_t){TLI_AREA_USER, tulle_plan_num_ghosts(plan), -1};
+    b->steps.areas[TLI_AREA_OWNED] = (tli_area_t){TLI_AREA_USER, plan->num_owned, -1, TULLE_WIRE_PRECISION_NONE};
+    b->steps.areas[TLI_AREA_GHOST] =
+        (tli_area_t){TLI_AREA_USER, tulle_plan_num_ghosts(plan), -1, TULLE_WIRE_PRECISION_NONE};
 done:
     return st;
 }

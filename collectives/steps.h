@@ -25,8 +25,9 @@ typedef enum tli_area_kind {
 
 typedef struct tli_area {
     tli_area_kind_t kind;
-    int64_t rows; /* staging: to be allocated; remote: known when bound */
-    int64_t wire; /* remote: the receiving wire; peer: the sending one */
+    int64_t rows;                     /* staging: to be allocated; remote: known when bound */
+    int64_t wire;                     /* remote: the receiving wire; peer: the sending one */
+    tulle_wire_precision_t precision; /* of its rows: those of a message as they travel, all others as they are */
 } tli_area_t;
 
 /** Copy rows, combine them one by one, or combine the entries of each. */
@@ -67,6 +68,7 @@ typedef struct tli_end {
     int tag; /* tells apart messages of one transport between the same two ranks */
     tli_way_t way;
     int transport; /* index into the table, on the host */
+    tulle_wire_precision_t precision;
 } tli_end_t;
 
 typedef struct tli_steps {
@@ -92,6 +94,8 @@ typedef struct tli_steps_options {
     int names_runs;               /* rows that follow one another go by their first */
     int by_message;               /* scatter combines into owned rows one message after the other, in the same order */
     tulle_transport_t transport;  /* the only one, or any */
+    tulle_wire_precision_t wire_precision; /* of messages that cross one of the outermost wire_levels */
+    int wire_levels;
     const struct tli_gpu_peers *gpus; /* NULL on the host; otherwise GPUs store the rows: how each peer is reached */
 } tli_steps_options_t;
 

@@ -4,8 +4,15 @@
 
 int64_t tli_add_area(tli_steps_builder_t *b, tli_area_kind_t kind, int64_t rows, int64_t wire)
 {
-    b->steps.areas[b->steps.num_areas] = (tli_area_t){kind, rows, wire};
+    b->steps.areas[b->steps.num_areas] = (tli_area_t){kind, rows, wire, TULLE_WIRE_PRECISION_NONE};
     return b->steps.num_areas++;
+}
+
+int64_t tli_add_wire_area(tli_steps_builder_t *b, tli_area_kind_t kind, const tli_end_t *end, int64_t wire)
+{
+    int64_t area = tli_add_area(b, kind, end->num_rows, wire);
+    b->steps.areas[area].precision = end->precision;
+    return area;
 }
 
 tli_task_t *tli_add_task(tli_steps_builder_t *b, int64_t num_inputs)

@@ -37,10 +37,18 @@ static inline int tli_writes_remotely(const tli_end_t *end)
     return end->way == TLI_WAY_STORED || end->way == TLI_WAY_STAGED;
 }
 
+/** Whether its rows travel rounded, so that they cannot lie among the caller's. */
+static inline int tli_is_rounded(const tli_end_t *end)
+{
+    return end->precision != TULLE_WIRE_PRECISION_NONE;
+}
+
 tulle_status_t tli_steps_gather(tli_steps_builder_t *b);
 tulle_status_t tli_steps_scatter(tli_steps_builder_t *b);
 
 int64_t tli_add_area(tli_steps_builder_t *b, tli_area_kind_t kind, int64_t rows, int64_t wire);
+/** The same for the rows of one end of a message, in the precision in which they travel. */
+int64_t tli_add_wire_area(tli_steps_builder_t *b, tli_area_kind_t kind, const tli_end_t *end, int64_t wire);
 /** Operations, sends and releases are added to the newest task only. */
 tli_task_t *tli_add_task(tli_steps_builder_t *b, int64_t num_inputs);
 tli_operation_t *tli_add_operation(tli_steps_builder_t *b, tli_task_t *task, int64_t target, int64_t source,

@@ -15,8 +15,9 @@ typedef struct gather {
 /* A message lands in the caller's ghost rows when those are exactly its rows and nobody here reads them again. */
 static int lands_in_place(const tli_steps_builder_t *b, int64_t k)
 {
-    tli_way_t way = b->steps.receive_ends[k].way;
-    return b->options.in_place && !b->is_forwarded[k] && (way == TLI_WAY_SENT || way == TLI_WAY_STORED);
+    const tli_end_t *end = &b->steps.receive_ends[k];
+    return b->options.in_place && !b->is_forwarded[k] && !tli_is_rounded(end) &&
+           (end->way == TLI_WAY_SENT || end->way == TLI_WAY_STORED);
 }
 
 static void place_arrivals(gather_t *g)
@@ -29,7 +30,7 @@ static void place_arrivals(gather_t *g)
             end->first_row = b->slot_position[b->plan->in_ptr[k]];
         } else {
             int is_remote = tli_reads_remotely(end);
-            end->area = tli_add_area(b, is_remote ? TLI_AREA_REMOTE : TLI_AREA_SHARED, end->num_rows, k);
+            end->area = tli_add_wire_area(b, is_remote ? TLI_AREA_REMOTE : TLI_AREA_SHARED, end, k);
         }
         g->area_of_in[k] = end->area;
     }
@@ -91,8 +92,8 @@ static tulle_status_t pack_and_send(gather_t *g, int64_t m)
     tli_end_t *end = &b->steps.send_ends[m];
     int64_t num_feeds = b->feed_ptr[m + 1] - b->feed_ptr[m];
     tli_task_t *task = tli_add_task(b, num_feeds);
-    end->area = tli_writes_remotely(end) ? tli_add_area(b, TLI_AREA_PEER, end->num_rows, m)
-                                         : tli_add_area(b, TLI_AREA_PRIVATE, end->num_rows, -1);
+    end->area = tli_writes_remotely(end) ? tli_add_wire_area(b, TLI_AREA_PEER, end, m)
+                                         : tli_add_wire_area(b, TLI_AREA_PRIVATE, end, -1);
     if (b->has_owned[m])
         TLI_TRY(pack_part(g, task, m, -1));
     for (int64_t f = b->feed_ptr[m]; f < b->feed_ptr[m + 1]; f++)
@@ -233,6 +234,17 @@ done:
 
 /* --- arrivals ---------------------------------------------------------------------------------------------------- */
 
+/* Ranks of the node read rows as they are: rounded ones are widened for them, once for all. They are sent on as they
+ * came. */
+static int64_t widen(gather_t *g, tli_task_t *task, int64_t k)
+{
+    tli_steps_builder_t *b = g->b;
+    const tli_end_t *end = &b->steps.receive_ends[k];
+    int64_t held = tli_add_area(b, TLI_AREA_SHARED, end->num_rows, -1);
+    tli_add_operation(b, task, held, end->area, end->num_rows);
+    return held;
+}
+
 /* Forward first: others wait for it. Rows read from another rank are copied here once, for all who read them on. */
 static void pass_on(gather_t *g, int64_t k)
 {
@@ -246,10 +258,13 @@ static void pass_on(gather_t *g, int64_t k)
                          remote_rows(b, k) + plan->in_ptr[k]);
         g->area_of_in[k] = held;
     }
+    int64_t area = g->area_of_in[k];
     for (int64_t m = 0; m < plan->num_out; m++) {
         int is_from_here = b->feed_ptr[m + 1] - b->feed_ptr[m] == 1 && b->feeds[b->feed_ptr[m]] == k;
         if (is_from_here && tli_reads_remotely(&b->steps.send_ends[m])) {
-            b->steps.send_ends[m].area = g->area_of_in[k];
+            if (b->steps.areas[area].precision != TULLE_WIRE_PRECISION_NONE)
+                area = widen(g, task, k);
+            b->steps.send_ends[m].area = area;
             tli_add_send(b, task, m);
         }
     }

@@ -31,7 +31,7 @@ static void place_returns(scatter_t *s)
                                                 [TLI_WAY_STAGED] = TLI_AREA_SHARED,
                                                 [TLI_WAY_CARRIED] = TLI_AREA_PRIVATE};
         tli_end_t *end = &b->steps.receive_ends[m];
-        end->area = tli_add_area(b, kinds[end->way], end->num_rows, m);
+        end->area = tli_add_wire_area(b, kinds[end->way], end, m);
     }
 }
 
@@ -136,7 +136,7 @@ static int is_dense(const scatter_t *s, int64_t k)
 static int stays_in_place(const scatter_t *s, int64_t k)
 {
     const tli_steps_builder_t *b = s->b;
-    if (!is_plain(s, k) || tli_writes_remotely(&b->steps.send_ends[k]))
+    if (!is_plain(s, k) || tli_writes_remotely(&b->steps.send_ends[k]) || tli_is_rounded(&b->steps.send_ends[k]))
         return 0;
     return tli_reads_remotely(&b->steps.send_ends[k]) ? b->options.lends && is_dense(s, k) : b->options.in_place;
 }
@@ -157,7 +157,7 @@ static void return_message(scatter_t *s, int64_t k)
                                                 [TLI_WAY_STORED] = TLI_AREA_PEER,
                                                 [TLI_WAY_STAGED] = TLI_AREA_PEER,
                                                 [TLI_WAY_CARRIED] = TLI_AREA_PRIVATE};
-        end->area = tli_add_area(b, kinds[end->way], end->num_rows, tli_writes_remotely(end) ? k : -1);
+        end->area = tli_add_wire_area(b, kinds[end->way], end, tli_writes_remotely(end) ? k : -1);
         tli_operation_t *operation = tli_add_operation(b, task, end->area, TLI_AREA_GHOST, end->num_rows);
         if (is_plain(s, k)) {
             tli_name_sources(b, operation, s->entry_row + first_entry);

@@ -10,6 +10,8 @@
 
 #define POISON 0xAA /* a number in every type, and one that no value takes throughout a row */
 
+#define MOST_ROUNDED ((int64_t)1 << 15) /* no sum goes beyond, so that f16 holds it */
+
 /* Where the plan wants each needed row; a plan that was loaded may belong to another matrix. */
 static tulle_status_t find_positions(perf_case_t *one)
 {
@@ -47,6 +49,7 @@ tulle_status_t perf_case_copy(const perf_case_t *one, perf_memory_t memory, perf
 {
     *copy_out = *one;
     copy_out->memory = memory;
+    copy_out->wire_precision = TULLE_WIRE_PRECISION_NONE;
     return alloc_owned(copy_out);
 }
 
@@ -65,8 +68,11 @@ static tulle_status_t alloc_rows(const perf_case_options_t *options, perf_case_t
     one->row_bytes = (size_t)options->width * scalar_bytes;
     TLI_TRY(perf_values_init(options->direction, options->datatype, options->op, options->width, one->halo->num_ranks,
                              &one->arena, &one->values));
+    if (options->wire_precision != TULLE_WIRE_PRECISION_NONE)
+        perf_values_keep_within(&one->values, MOST_ROUNDED);
     TLI_TRY(alloc_owned(one));
     TLI_TRY(tli_arena_alloc_raw(&one->arena, 1, one->row_bytes, &one->expected));
+    TLI_TRY(tli_arena_alloc_raw(&one->arena, options->width, sizeof(double), &one->magnitude));
 done:
     return st;
 }
@@ -82,6 +88,7 @@ tulle_status_t perf_case_create(const perf_halo_t *halo, const tulle_plan_t *pla
                        .naive_limit_bytes = options->naive_limit_bytes,
                        .memory = options->memory,
                        .transport = options->transport,
+                       .wire_precision = options->wire_precision,
                        .is_explaining = options->is_explaining,
                        .arena = TLI_ARENA_INIT};
     TLI_TRY(perf_load_count(halo, &one.load));
@@ -140,7 +147,7 @@ static int64_t count_row(const perf_case_t *one, const void *row)
     return perf_scalar_count_wrong(one->values.datatype, one->expected, row, one->values.width);
 }
 
-static int64_t count_wrong_ghosts(const perf_case_t *one, const void *ghost, const int64_t *position)
+int64_t perf_case_count_wrong_ghosts(const perf_case_t *one, const void *ghost, const int64_t *position)
 {
     const perf_halo_t *halo = one->halo;
     int64_t num_wrong = 0;
@@ -154,7 +161,7 @@ static int64_t count_wrong_ghosts(const perf_case_t *one, const void *ghost, con
     return num_wrong;
 }
 
-static int64_t count_wrong_owned(const perf_case_t *one)
+int64_t perf_case_count_wrong_owned(const perf_case_t *one)
 {
     const perf_halo_t *halo = one->halo;
     int64_t num_wrong = 0;
@@ -169,5 +176,5 @@ static int64_t count_wrong_owned(const perf_case_t *one)
 
 int64_t perf_case_count_wrong(const perf_case_t *one, const void *ghost, const int64_t *position)
 {
-    return count_wrong_ghosts(one, ghost, position) + count_wrong_owned(one);
+    return perf_case_count_wrong_ghosts(one, ghost, position) + perf_case_count_wrong_owned(one);
 }

@@ -26,14 +26,16 @@ typedef struct perf_case {
     perf_rows_t owned_rows;    /* [num_owned rows] */
     void *owned;               /* their image on the host */
     void *expected;            /* [1 row] scratch */
+    double *magnitude;         /* [width] scratch */
     int64_t num_ghosts;        /* [rows] of a ghost buffer */
     int64_t *plan_position;    /* [num_needed] row of needed id i in the order of the plan */
     int64_t naive_limit_bytes; /* [bytes] per rank that naive may use */
     perf_memory_t memory;      /* where rows are; those of Tulle, unless the case is of other methods */
     tulle_transport_t transport;
-    int is_explaining; /* [bool] say how the exchange moves its rows */
-    perf_load_t load;  /* what the busiest machine moves */
-    tli_arena_t arena; /* holds expected, plan_position and the scratch of values */
+    tulle_wire_precision_t wire_precision; /* between nodes; others than Tulle have none */
+    int is_explaining;                     /* [bool] say how the exchange moves its rows */
+    perf_load_t load;                      /* what the busiest machine moves */
+    tli_arena_t arena;                     /* holds expected, plan_position and the scratch of values */
 } perf_case_t;
 
 /** What a case is made of. */
@@ -45,7 +47,8 @@ typedef struct perf_case_options {
     int64_t naive_limit_bytes; /* [bytes] */
     perf_memory_t memory;
     tulle_transport_t transport;
-    int is_explaining; /* [bool] */
+    tulle_wire_precision_t wire_precision; /* datatype is f32, then */
+    int is_explaining;                     /* [bool] */
 } perf_case_options_t;
 
 /**
@@ -58,7 +61,8 @@ typedef struct perf_case_options {
 tulle_status_t perf_case_create(const perf_halo_t *halo, const tulle_plan_t *plan, const perf_case_options_t *options,
                                 perf_case_t *case_out);
 
-/** The same case with owned rows of its own, in other memory: for other methods. Release with perf_case_end_copy(). */
+/** The same case with owned rows of its own, in other memory, for other methods: their rows cross as they are. Release
+ * with perf_case_end_copy(). */
 tulle_status_t perf_case_copy(const perf_case_t *one, perf_memory_t memory, perf_case_t *copy_out);
 void perf_case_end_copy(perf_case_t *copy);
 
@@ -87,5 +91,8 @@ void perf_case_reset(const perf_case_t *one);
  * @return [scalars] wrong on this rank
  */
 int64_t perf_case_count_wrong(const perf_case_t *one, const void *ghost, const int64_t *position);
+/** The same for one of the buffers. */
+int64_t perf_case_count_wrong_ghosts(const perf_case_t *one, const void *ghost, const int64_t *position);
+int64_t perf_case_count_wrong_owned(const perf_case_t *one);
 
 #endif

@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 
+#include "perf/rounding.h"
 #include "src/agree.h"
 
 #define SLOW_ITERATIONS 3 /* a slow method is repeated for as long as so many slow exchanges, and not warmed up */
@@ -41,7 +42,7 @@ done:
 /* Others than Tulle know no device memory: for them rows are copied to the host and back, as programs have to do. */
 static int is_staged(const contestant_t *entry)
 {
-    return entry->one->memory == PERF_MEMORY_DEVICE && entry->method->bit != PERF_METHOD_TULLE;
+    return entry->one->memory == PERF_MEMORY_DEVICE && ((unsigned)entry->method->bit & PERF_METHODS_OF_TULLE) == 0;
 }
 
 static tulle_status_t run_staged(const contestant_t *entry)
@@ -95,7 +96,13 @@ static tulle_status_t check(contestant_t *entry)
     tulle_status_t st = TULLE_OK;
     TLI_TRY(perf_rows_download(&entry->ghost));
     TLI_TRY(perf_rows_download(&entry->one->owned_rows));
-    int64_t wrong = perf_case_count_wrong(entry->one, entry->ghost.image, entry->position);
+    int64_t wrong = 0;
+    double *rounding = &entry->result->rounding;
+    if (entry->one->wire_precision == TULLE_WIRE_PRECISION_NONE)
+        wrong = perf_case_count_wrong(entry->one, entry->ghost.image, entry->position);
+    else
+        wrong = perf_rounding_count_wrong(entry->one, entry->ghost.image, entry->position, rounding);
+    TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, rounding, 1, MPI_DOUBLE, MPI_MAX, entry->one->halo->comm));
     TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, &wrong, 1, MPI_INT64_T, MPI_SUM, entry->one->halo->comm));
     if (wrong > entry->result->wrong)
         entry->result->wrong = wrong;
@@ -131,6 +138,8 @@ static tulle_status_t enter(contest_t *contest, contestant_t *entry)
     TLI_TRY(check(entry));
     TLI_TRY(slowest(contest->comm, &seconds, 1));
     result->setup_us = 1e6 * setup_seconds;
+    if (entry->method->predict != NULL && entry->one->wire_precision == TULLE_WIRE_PRECISION_NONE)
+        result->predicted_us = entry->method->predict(entry->state);
     result->iterations = contest->options->iterations;
     double slow_seconds = contest->options->slow_seconds;
     double total_seconds = SLOW_ITERATIONS * slow_seconds;
@@ -268,7 +277,7 @@ static tulle_status_t admit_and_enter(contest_t *contest, const perf_case_t *one
     perf_watch_begin(contest->options->watch, "checking %s", method->name);
     contestant_t *entry = &contest->entries[contest->num++];
     *entry = (contestant_t){.method = method, .one = one, .result = result};
-    if (method->bit != PERF_METHOD_TULLE)
+    if (((unsigned)method->bit & PERF_METHODS_OF_TULLE) == 0)
         entry->one = &contest->plain;
     entry->position = method->has_plan_order ? one->plan_position : NULL;
     TLI_TRY(enter(contest, entry));

@@ -20,7 +20,8 @@ typedef struct perf_result {
     double p99_us;
     perf_ratio_t ratio;  /* its times by those of tulle in the same iterations; 0 when
                              tulle did not run too */
-    double predicted_us; /* [us] of naive: what an exchange takes at the rate of alltoallv; 0 = not known */
+    double predicted_us; /* [us] by the cost model; of naive, at the rate of alltoallv; 0 = not known */
+    double rounding;     /* [of the bound] largest error that a wire precision made; 0 without one */
     int64_t wrong;       /* [scalars] over all ranks: the larger of the check before and the check after the timing */
     perf_skip_t skip;    /* why it did not run at all */
     perf_skip_t note;    /* why it ran fewer iterations than asked for */

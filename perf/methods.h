@@ -16,17 +16,29 @@
     X(NEIGHBOR_INIT, 16, "neighbor_alltoallv_init")                                                                    \
     X(PETSC_BASIC, 32, "petsc_basic")                                                                                  \
     X(PETSC_NEIGHBOR, 64, "petsc_neighbor")                                                                            \
-    X(HYPRE, 128, "hypre")
+    X(HYPRE, 128, "hypre")                                                                                             \
+    X(TULLE_DIRECT, 256, "tulle_direct")                                                                               \
+    X(TULLE_RAIL, 512, "tulle_rail")                                                                                   \
+    X(TULLE_BALANCED, 1024, "tulle_balanced")                                                                          \
+    X(TULLE_AGGREGATED, 2048, "tulle_aggregated")                                                                      \
+    X(TULLE_STRIPED, 4096, "tulle_striped")
 
 /** Sets of methods are ors of these. */
 typedef enum perf_method_bit {
 #define PERF_METHOD_ENUM(name, bit, text) PERF_METHOD_##name = bit,
     PERF_METHOD_MAP(PERF_METHOD_ENUM)
 #undef PERF_METHOD_ENUM
-        PERF_METHOD_ALL = 255
 } perf_method_bit_t;
 
-#define PERF_NUM_METHODS 8
+#define PERF_NUM_METHODS 13
+
+/** The library with plans of fixed strategies: not peers, but what AUTO is held against. */
+#define PERF_METHODS_OF_STRATEGIES                                                                                     \
+    (PERF_METHOD_TULLE_DIRECT | PERF_METHOD_TULLE_RAIL | PERF_METHOD_TULLE_BALANCED | PERF_METHOD_TULLE_AGGREGATED |   \
+     PERF_METHOD_TULLE_STRIPED)
+
+/** The library, whatever the plan. */
+#define PERF_METHODS_OF_TULLE (PERF_METHOD_TULLE | PERF_METHODS_OF_STRATEGIES)
 
 /** Why a method cannot or should not run; empty = it may. */
 typedef struct perf_skip {
@@ -43,8 +55,9 @@ typedef struct perf_method {
     void (*close)(void);          /* legal without open, and twice */
     void (*admit)(const perf_case_t *one, perf_skip_t *skip); /* this rank's opinion; no communication; NULL = always */
     tulle_status_t (*setup)(const perf_case_t *one, void *ghost, void **state_out);
-    tulle_status_t (*run)(void *state); /* timed; packs and unpacks */
-    void (*teardown)(void *state);      /* NULL-safe */
+    tulle_status_t (*run)(void *state);   /* timed; packs and unpacks */
+    double (*predict)(const void *state); /* [us] one run by the library's cost model; NULL = it has none */
+    void (*teardown)(void *state);        /* NULL-safe */
 } perf_method_t;
 
 extern const perf_method_t perf_method_tulle;
@@ -55,11 +68,16 @@ extern const perf_method_t perf_method_neighbor_init;
 extern const perf_method_t perf_method_petsc_basic;
 extern const perf_method_t perf_method_petsc_neighbor;
 extern const perf_method_t perf_method_hypre;
+extern const perf_method_t perf_method_tulle_direct;
+extern const perf_method_t perf_method_tulle_rail;
+extern const perf_method_t perf_method_tulle_balanced;
+extern const perf_method_t perf_method_tulle_aggregated;
+extern const perf_method_t perf_method_tulle_striped;
 
 /** The methods, in the order in which they are reported. */
 extern const perf_method_t *const perf_methods[PERF_NUM_METHODS];
 
-/** Methods that this build has, as an or of bits. */
+/** The library and its peers, those that this build has, as an or of bits. */
 unsigned perf_methods_built(void);
 
 /** Start the libraries of some methods, before the first is set up. @collective all ranks of MPI_COMM_WORLD */

@@ -35,6 +35,7 @@ enum option_key {
     KEY_NO_SHARED_MEMORY,
     KEY_MEMORY,
     KEY_TRANSPORT,
+    KEY_WIRE_PRECISION,
     KEY_TIMEOUT_MS,
     KEY_SAVE_PLAN,
     KEY_LOAD_PLAN,
@@ -80,16 +81,19 @@ static const struct argp_option option_table[] = {
      "place",
      3},
     {"transport", KEY_TRANSPORT, "NAME", 0,
-     "the only one to use: auto (default), shared_memory, mpi; of GPUs cuda_ipc, cuda_staged; of GPUs between nodes "
-     "mpi_staged, mpi_device or nccl",
+     "the only one to use: auto (default), shared_memory, mpi, ucx; of GPUs cuda_ipc, cuda_staged; of GPUs between "
+     "nodes mpi_staged, mpi_device or nccl",
      3},
+    {"wire-precision", KEY_WIRE_PRECISION, "NAME", 0,
+     "in which rows of f32 cross between nodes, for tulle: none (default), bf16, f16 or fp8", 3},
     {"timeout-ms", KEY_TIMEOUT_MS, "N", 0, "longest wait for another rank (default: for ever)", 3},
     {"save-plan", KEY_SAVE_PLAN, "FILE", 0, "write the plan", 3},
     {"load-plan", KEY_LOAD_PLAN, "FILE", 0, "use a plan that was written for the same input and topology", 3},
     {NULL, 0, NULL, 0, "Measurement:", 4},
     {"peers", KEY_PEERS, "LIST", 0,
      "what to run beside tulle: all, none, or some of naive,alltoallv,neighbor_alltoallv,neighbor_alltoallv_init,"
-     "petsc_basic,petsc_neighbor,hypre (default all that this build has)",
+     "petsc_basic,petsc_neighbor,hypre (default all that this build has); also tulle_direct and so on, plans of one "
+     "strategy, or strategies for all of these",
      4},
     {"methods", KEY_METHODS, "LIST", 0, "the same, with tulle one of the names: none measures nothing", 4},
     {"iterations", KEY_ITERATIONS, "N", 0, "timed exchanges per method (default 20)", 4},
@@ -126,7 +130,7 @@ typedef struct word {
 static tulle_status_t parse_word(const char *option, const char *text, const word_t *words, size_t num_words,
                                  int *value_out)
 {
-    char allowed[160] = "";
+    char allowed[320] = "";
     for (size_t i = 0; i < num_words; i++) {
         size_t used = strlen(allowed);
         if (strcmp(text, words[i].text) == 0) {
@@ -146,6 +150,7 @@ static const word_t strategies[] = {TULLE_STRATEGY_MAP(PERF_WORD)};
 static const word_t methods[] = {PERF_METHOD_MAP(PERF_WORD)};
 static const word_t memories[] = {PERF_MEMORY_MAP(PERF_WORD)};
 static const word_t transports[] = {TULLE_TRANSPORT_MAP(PERF_WORD)};
+static const word_t precisions[] = {TULLE_WIRE_PRECISION_MAP(PERF_WORD)};
 static const word_t directions[] = {{"gather", 1}, {"scatter", 2}, {"both", 3}};
 static const word_t ghost_orders[] = {{"caller", TULLE_GHOST_ORDER_CALLER}, {"plan", TULLE_GHOST_ORDER_PLAN}};
 
@@ -227,6 +232,10 @@ static tulle_status_t parse_method(const char *option, const char *name, unsigne
 {
     tulle_status_t st = TULLE_OK;
     int bit = 0;
+    if (strcmp(name, "strategies") == 0) {
+        *methods_out |= PERF_METHODS_OF_STRATEGIES;
+        goto done;
+    }
     TLI_TRY(parse_word(option, name, methods, COUNT_OF(methods), &bit));
     for (int i = 0; i < PERF_NUM_METHODS; i++)
         TLI_REQUIRE(perf_methods[i]->bit != (unsigned)bit || perf_methods[i]->lacks == NULL, TULLE_ERR_UNSUPPORTED,
@@ -300,6 +309,10 @@ static tulle_status_t parse_value(int key, const char *text, perf_options_t *opt
     case KEY_TRANSPORT:
         st = parse_word("transport", text, transports, COUNT_OF(transports), &value);
         options->transport = (tulle_transport_t)value;
+        return st;
+    case KEY_WIRE_PRECISION:
+        st = parse_word("wire-precision", text, precisions, COUNT_OF(precisions), &value);
+        options->wire_precision = (tulle_wire_precision_t)value;
         return st;
     case KEY_STRATEGY:
         st = parse_word("strategy", text, strategies, COUNT_OF(strategies), &value);
@@ -458,6 +471,9 @@ static tulle_status_t check_options(perf_options_t *options)
     TLI_REQUIRE((uint64_t)options->width * tulle_datatype_size(options->datatype) <= INT32_MAX, TULLE_ERR_ARG,
                 "--width %" PRId64 " of %s makes rows of 2 GiB or more; give less", options->width,
                 tulle_datatype_name(options->datatype));
+    TLI_REQUIRE(options->wire_precision == TULLE_WIRE_PRECISION_NONE || options->datatype == TULLE_F32, TULLE_ERR_ARG,
+                "--wire-precision %s is for rows of f32, not of %s; leave out --dtype",
+                tulle_wire_precision_name(options->wire_precision), tulle_datatype_name(options->datatype));
     TLI_REQUIRE(options->load_plan == NULL ||
                     (options->strategy == TULLE_STRATEGY_AUTO && options->ghost_order == TULLE_GHOST_ORDER_CALLER),
                 TULLE_ERR_ARG,

@@ -58,6 +58,7 @@ typedef struct perf_options {
     int disable_shared_memory;
     perf_memory_t memory;
     tulle_transport_t transport;
+    tulle_wire_precision_t wire_precision; /* between nodes */
     int is_explaining;
     const char *json;
     const char *save_plan;

@@ -66,8 +66,11 @@ static void print_header(const perf_report_t *report, FILE *out)
             options->load_plan != NULL                       ? "as loaded"
             : options->ghost_order == TULLE_GHOST_ORDER_PLAN ? "plan"
                                                              : "caller");
-    fprintf(out, "# rows in %s memory, transport %s%s\n", perf_memory_name(options->memory),
+    fprintf(out, "# rows in %s memory, transport %s%s%s%s\n", perf_memory_name(options->memory),
             tulle_transport_name(options->transport),
+            options->wire_precision == TULLE_WIRE_PRECISION_NONE ? "" : ", with tulle between nodes in ",
+            options->wire_precision == TULLE_WIRE_PRECISION_NONE ? ""
+                                                                 : tulle_wire_precision_name(options->wire_precision),
             options->memory == PERF_MEMORY_DEVICE ? "; for other methods they are copied to host memory and back, timed"
                                                   : "");
     fprintf(out,
@@ -101,7 +104,7 @@ static void print_volumes(const perf_report_t *report, FILE *out)
                 level->direct_rows, level->plan_rows, level->limit_rows);
         print_saving(level->naive_rows, level->plan_rows, out);
         print_saving(level->direct_rows, level->plan_rows, out);
-        fprintf(out, " %14" PRId64 " %9" PRId64 " %9" PRId64 " %9" PRId64 "\n", level->plan_rows * report->row_bytes,
+        fprintf(out, " %14" PRId64 " %9" PRId64 " %9" PRId64 " %9" PRId64 "\n", perf_report_level_bytes(report, i),
                 level->naive_messages, level->direct_messages, level->plan_messages);
     }
     if (report->volume_fault[0] == '\0')
@@ -138,23 +141,38 @@ static void print_result(const perf_report_t *report, const perf_result_t *resul
         fprintf(out, "# %23s %8s %s\n", result->method, op, result->note.reason);
 }
 
-double perf_report_prediction_error(const perf_report_t *report, const perf_result_t *result)
+int64_t perf_report_level_bytes(const perf_report_t *report, int level)
 {
-    double predicted_us = report->stats.predicted_plan_ns / 1e3;
-    int is_predicted = strcmp(result->method, "tulle") == 0 && result->median_us > 0;
-    return is_predicted ? 100.0 * (predicted_us / result->median_us - 1.0) : NAN;
+    int64_t row_bytes = level == 0 ? report->wire_row_bytes : report->row_bytes;
+    return report->stats.levels[level].plan_rows * row_bytes;
+}
+
+double perf_report_prediction_error(const perf_result_t *result)
+{
+    int is_predicted = strcmp(result->method, "naive") != 0 && result->predicted_us > 0 && result->median_us > 0;
+    return is_predicted ? 100.0 * (result->predicted_us / result->median_us - 1.0) : NAN;
 }
 
 static void print_predictions(const perf_report_t *report, FILE *out)
 {
     for (int i = 0; i < report->num_results; i++) {
         const perf_result_t *result = &report->results[i];
-        double error = perf_report_prediction_error(report, result);
+        double error = perf_report_prediction_error(result);
         if (!isnan(error))
-            fprintf(out, "# Predicted for %s : %.1f us, measured %.1f us: %+.1f %%\n",
-                    result->direction == TULLE_GATHER ? "gather" : "scatter", report->stats.predicted_plan_ns / 1e3,
+            fprintf(out, "# Predicted for %s of %s : %.1f us, measured %.1f us: %+.1f %%\n",
+                    result->direction == TULLE_GATHER ? "gather" : "scatter", result->method, result->predicted_us,
                     result->median_us, error);
     }
+}
+
+static void print_rounding(const perf_report_t *report, FILE *out)
+{
+    tulle_wire_precision_t precision = report->options->wire_precision;
+    for (int i = 0; i < report->num_results && precision != TULLE_WIRE_PRECISION_NONE; i++)
+        if (strcmp(report->results[i].method, "tulle") == 0)
+            fprintf(out, "# Largest error of %s by %s between nodes : %.3f of its bound\n",
+                    report->results[i].direction == TULLE_GATHER ? "gather" : "scatter",
+                    tulle_wire_precision_name(precision), report->results[i].rounding);
 }
 
 static void print_break_even(const perf_report_t *report, FILE *out)
@@ -202,6 +220,7 @@ void perf_report_print_results(const perf_report_t *report, FILE *out)
     for (int i = 0; i < report->num_results; i++)
         print_result(report, &report->results[i], out);
     print_predictions(report, out);
+    print_rounding(report, out);
     print_break_even(report, out);
     fprintf(out, "# Out of bounds values : %" PRId64 " %s\n", wrong, wrong == 0 ? "OK" : "FAILED");
     fflush(out);

@@ -21,10 +21,11 @@ typedef struct perf_report {
     int num_ranks;
     const char *topology; /* text form */
     int is_emulated;
-    int64_t row_bytes;  /* [bytes] */
-    int64_t num_needed; /* [rows] needed by all ranks of others: what a gather delivers */
-    double pattern_us;  /* [us] tulle_pattern_create_from_csr(), slowest rank */
-    double setup_us;    /* [us] tulle_plan_create() or tulle_plan_load(), slowest rank */
+    int64_t row_bytes;      /* [bytes] */
+    int64_t wire_row_bytes; /* [bytes] as rows cross between nodes */
+    int64_t num_needed;     /* [rows] needed by all ranks of others: what a gather delivers */
+    double pattern_us;      /* [us] tulle_pattern_create_from_csr(), slowest rank */
+    double setup_us;        /* [us] tulle_plan_create() or tulle_plan_load(), slowest rank */
     tulle_plan_stats_t stats;
     perf_volume_t volume;
     char volume_fault[256]; /* where the library's volumes differ from the tool's; empty = nowhere */
@@ -43,8 +44,12 @@ const perf_result_t *perf_report_find(const perf_report_t *report, const char *m
  */
 int64_t perf_report_break_even(const perf_report_t *report);
 
-/** [percent] by which the model overestimates a result of the library; NAN for other methods and without a time. */
-double perf_report_prediction_error(const perf_report_t *report, const perf_result_t *result);
+/** [bytes] of the plan's rows at a level, as they travel there. */
+int64_t perf_report_level_bytes(const perf_report_t *report, int level);
+
+/** [percent] by which the model overestimates a result of the library; NAN for other methods, without a time, and for
+ * rows that cross in less than the plan was made for. */
+double perf_report_prediction_error(const perf_result_t *result);
 
 /** Scalars wrong in all results. */
 int64_t perf_report_count_wrong(const perf_report_t *report);

@@ -24,11 +24,11 @@ static json_t *pack_levels(const perf_report_t *report)
         const tulle_level_stats_t *level = &report->stats.levels[i];
         json_t *one =
             json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "name", level->name, "rows",
-                      (json_int_t)level->plan_rows, "bytes", (json_int_t)(level->plan_rows * report->row_bytes),
-                      "messages", (json_int_t)level->plan_messages, "naive_rows", (json_int_t)level->naive_rows,
-                      "direct_rows", (json_int_t)level->direct_rows, "limit_rows", (json_int_t)level->limit_rows,
-                      "naive_messages", (json_int_t)level->naive_messages, "direct_messages",
-                      (json_int_t)level->direct_messages, "busiest_rows", (json_int_t)level->busiest_rows);
+                      (json_int_t)level->plan_rows, "bytes", (json_int_t)perf_report_level_bytes(report, i), "messages",
+                      (json_int_t)level->plan_messages, "naive_rows", (json_int_t)level->naive_rows, "direct_rows",
+                      (json_int_t)level->direct_rows, "limit_rows", (json_int_t)level->limit_rows, "naive_messages",
+                      (json_int_t)level->naive_messages, "direct_messages", (json_int_t)level->direct_messages,
+                      "busiest_rows", (json_int_t)level->busiest_rows);
         json_array_append_new(levels, one);
     }
     return levels;
@@ -84,15 +84,14 @@ static json_t *pack_result(const perf_report_t *report, const perf_result_t *res
                             (json_int_t)result->iterations, "min_us", result->min_us, "median_us", result->median_us,
                             "p99_us", result->p99_us, "wrong", (json_int_t)result->wrong, "setup_us", result->setup_us,
                             "algbw_gb_per_s", result->median_us > 0 ? bytes / result->median_us / 1e3 : 0.0);
-    double error = perf_report_prediction_error(report, result);
-    if (!isnan(error)) {
-        json_object_set_new(one, "predicted_us", json_real(report->stats.predicted_plan_ns / 1e3));
+    double error = perf_report_prediction_error(result);
+    if (!isnan(error))
         json_object_set_new(one, "prediction_error_percent", json_real(error));
-    }
     add_real(one, "ratio", result->ratio.ratio);
     add_real(one, "ratio_low", result->ratio.low);
     add_real(one, "ratio_high", result->ratio.high);
     add_real(one, "predicted_us", result->predicted_us);
+    add_real(one, "error_of_bound", result->rounding);
     if (result->direction == TULLE_SCATTER)
         add_text(one, "reduce", tulle_op_name(report->options->reduce));
     add_text(one, "skipped", result->skip.reason);
@@ -129,12 +128,13 @@ static json_t *pack_report(const perf_report_t *report)
     const perf_input_t *input = report->input;
     json_t *source = json_pack("{s:s, s:I, s:I, s:I}", "name", input->name, "rows", (json_int_t)input->rows, "cols",
                                (json_int_t)input->cols, "nnz", (json_int_t)input->nnz);
-    return json_pack("{s:i, s:s, s:b, s:o, s:I, s:s, s:I, s:s, s:s, s:I, s:o, s:o, s:o, s:o}", "ranks",
+    return json_pack("{s:i, s:s, s:b, s:o, s:I, s:s, s:I, s:s, s:s, s:s, s:I, s:o, s:o, s:o, s:o}", "ranks",
                      report->num_ranks, "topology", report->topology, "emulated", report->is_emulated, "input", source,
                      "width", (json_int_t)options->width, "dtype", tulle_datatype_name(options->datatype), "row_bytes",
                      (json_int_t)report->row_bytes, "memory", perf_memory_name(options->memory), "transport",
-                     tulle_transport_name(options->transport), "needed_rows", (json_int_t)report->num_needed, "volume",
-                     pack_volume(report), "plan", pack_plan(report), "setups", pack_setups(report), "results",
+                     tulle_transport_name(options->transport), "wire_precision",
+                     tulle_wire_precision_name(options->wire_precision), "needed_rows", (json_int_t)report->num_needed,
+                     "volume", pack_volume(report), "plan", pack_plan(report), "setups", pack_setups(report), "results",
                      pack_results(report));
 }
 

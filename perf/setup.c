@@ -63,6 +63,7 @@ static tulle_status_t time_exchange(const workshop_t *shop, double *began)
     tulle_exchange_t *exchange = NULL;
     options.op = one->values.op;
     options.transport = one->transport;
+    options.wire_precision = one->wire_precision;
     tulle_status_t st = tulle_exchange_create(one->plan, one->direction, &field, 1, &options, &exchange);
     *began = MPI_Wtime() - *began;
     tulle_exchange_destroy(&exchange);
@@ -113,7 +114,7 @@ static tulle_status_t list_makers(workshop_t *shop)
 {
     tulle_status_t st = TULLE_OK;
     const perf_setup_options_t *options = shop->options;
-    const unsigned peers = options->methods & ~(unsigned)(PERF_METHOD_TULLE | PERF_METHOD_NAIVE);
+    const unsigned peers = options->methods & ~(unsigned)(PERF_METHODS_OF_TULLE | PERF_METHOD_NAIVE);
     add_maker(shop, (maker_t){.kind = MAKES_PLAN, .strategy = TULLE_STRATEGY_DIRECT});
     add_maker(shop, (maker_t){.kind = MAKES_PLAN, .strategy = TULLE_STRATEGY_BALANCED});
     add_maker(shop, (maker_t){.kind = MAKES_PLAN, .strategy = TULLE_STRATEGY_AUTO});

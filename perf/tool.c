@@ -14,6 +14,7 @@
 #include "perf/report.h"
 #include "perf/watch.h"
 #include "src/agree.h"
+#include "src/device/wire_rows.h"
 
 typedef struct tool {
     const perf_options_t *options;
@@ -222,9 +223,15 @@ done:
 
 static perf_case_options_t case_of(const perf_options_t *options, tulle_direction_t direction)
 {
-    return (perf_case_options_t){
-        direction,       options->datatype,  options->reduce,       options->width, options->naive_limit_mb << 20,
-        options->memory, options->transport, options->is_explaining};
+    return (perf_case_options_t){direction,
+                                 options->datatype,
+                                 options->reduce,
+                                 options->width,
+                                 options->naive_limit_mb << 20,
+                                 options->memory,
+                                 options->transport,
+                                 options->wire_precision,
+                                 options->is_explaining};
 }
 
 static tulle_status_t measure_setup(tool_t *tool)
@@ -316,6 +323,7 @@ perf_exit_t perf_tool_run(MPI_Comm comm, const perf_options_t *options)
     tool.report.options = options;
     tool.report.input = &tool.input;
     tool.report.num_ranks = tool.num_ranks;
+    tool.report.wire_row_bytes = tli_wire_row_bytes(options->wire_precision, options->width);
     tool.report.row_bytes = options->width * (int64_t)tulle_datatype_size(options->datatype);
     if (tli_agree(comm, check_surroundings(&tool)) != TULLE_OK) {
         perf_tool_print_error(tool.rank);

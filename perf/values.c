@@ -39,6 +39,13 @@ done:
     return st;
 }
 
+void perf_values_keep_within(perf_values_t *values, int64_t most)
+{
+    int64_t num_terms = values->direction == TULLE_SCATTER ? (int64_t)values->num_ranks + 1 : 1;
+    while (values->bound > 1 && values->bound > most / num_terms)
+        values->bound /= 2;
+}
+
 /* splitmix64's finalizer: every bit of the result depends on every bit of x. */
 static uint64_t mix(uint64_t x)
 {
@@ -158,4 +165,15 @@ void perf_values_reduced(const perf_values_t *values, int64_t id, const int *ran
             values->reduced[k] = combine(values->op, values->reduced[k], values->drawn[k]);
     }
     perf_scalar_store(values->datatype, values->reduced, values->num_parts, row);
+}
+
+void perf_values_magnitude(const perf_values_t *values, int64_t id, const int *ranks, int64_t num_ranks, double *row)
+{
+    for (int64_t k = 0; k < values->num_parts; k++)
+        row[k] = 0;
+    for (int64_t i = 0; i < num_ranks; i++) {
+        draw(values, id, ranks[i], values->drawn);
+        for (int64_t k = 0; k < values->num_parts; k++)
+            row[k] += (double)(values->drawn[k] < 0 ? -values->drawn[k] : values->drawn[k]);
+    }
 }

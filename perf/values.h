@@ -33,6 +33,10 @@ typedef struct perf_values {
 tulle_status_t perf_values_init(tulle_direction_t direction, tulle_datatype_t datatype, tulle_op_t op, int64_t width,
                                 int num_ranks, tli_arena_t *arena, perf_values_t *values_out);
 
+/** Draw values so small that none is larger, nor a sum over all ranks and the owner in a scatter. @param[in] most a
+ * power of two */
+void perf_values_keep_within(perf_values_t *values, int64_t most);
+
 /** Row @p id as its owner holds it before the exchange. @param[out] row [width] scalars */
 void perf_values_owned(const perf_values_t *values, int64_t id, void *row);
 
@@ -45,5 +49,8 @@ void perf_values_ghost(const perf_values_t *values, int64_t id, int rank, void *
  * @param[out] row       [width] scalars
  */
 void perf_values_reduced(const perf_values_t *values, int64_t id, const int *ranks, int64_t num_ranks, void *row);
+
+/** Sum of the magnitudes that ranks contribute to row @p id. @param[out] row [num_parts] */
+void perf_values_magnitude(const perf_values_t *values, int64_t id, const int *ranks, int64_t num_ranks, double *row);
 
 #endif

@@ -2,6 +2,7 @@
  * Agreement by one small reduction; the text of a failure travels only when there is one. */
 #include "src/agree.h"
 
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -33,15 +34,24 @@ static tulle_status_t fail_remote(int failing_rank, const tulle_error_t *error)
     return st;
 }
 
-tulle_status_t tli_agree_on_most(MPI_Comm comm, tulle_status_t local, int64_t value, const char *what, int64_t *most)
+/* Lowest failing rank, smallest value, largest value, most: all by one minimum. */
+static tulle_status_t fill(MPI_Comm comm, tulle_status_t local, int64_t value, int64_t most, int64_t least[4])
 {
     tulle_status_t st = TULLE_OK;
     int rank = 0;
     TLI_MPI(MPI_Comm_rank(comm, &rank));
-    /* Lowest failing rank, smallest value, largest value, most: all by one minimum. */
-    int64_t least[4] = {local == TULLE_OK ? INT64_MAX : rank, value, -value, -*most};
-    TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, least, 4, MPI_INT64_T, MPI_MIN, comm));
-    *most = -least[3];
+    least[0] = local == TULLE_OK ? INT64_MAX : rank;
+    least[1] = value;
+    least[2] = -value;
+    least[3] = -most;
+done:
+    return st;
+}
+
+/* What follows from the minimum over all ranks. */
+static tulle_status_t judge(MPI_Comm comm, tulle_status_t local, const int64_t least[4], const char *what)
+{
+    tulle_status_t st = TULLE_OK;
     if (least[0] != INT64_MAX) {
         tulle_error_t error;
         TLI_TRY(spread_error(comm, (int)least[0], &error));
@@ -50,6 +60,75 @@ tulle_status_t tli_agree_on_most(MPI_Comm comm, tulle_status_t local, int64_t va
         TLI_REQUIRE(least[1] == -least[2], TULLE_ERR_MISMATCH, "ranks disagree about %s: from %lld to %lld", what,
                     (long long)least[1], (long long)-least[2]);
     }
+done:
+    return st;
+}
+
+tulle_status_t tli_agree_on_most(MPI_Comm comm, tulle_status_t local, int64_t value, const char *what, int64_t *most)
+{
+    tulle_status_t st = TULLE_OK;
+    int64_t least[4];
+    TLI_TRY(fill(comm, local, value, *most, least));
+    TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, least, 4, MPI_INT64_T, MPI_MIN, comm));
+    *most = -least[3];
+    st = judge(comm, local, least, what);
+done:
+    return st;
+}
+
+static tulle_status_t await_all(int64_t limit_ms, tli_agreement_t *agreement)
+{
+    tulle_status_t st = TULLE_OK;
+    double began = MPI_Wtime();
+    while (agreement->is_pending) {
+        int is_done = 0;
+        TLI_MPI(MPI_Test(&agreement->request, &is_done, MPI_STATUS_IGNORE));
+        agreement->is_pending = !is_done;
+        TLI_REQUIRE(is_done || (MPI_Wtime() - began) * 1e3 < (double)limit_ms, TULLE_ERR_TIMEOUT,
+                    "waited %lld ms for all ranks to make the same call: at least one does not come",
+                    (long long)limit_ms);
+        sched_yield();
+    }
+done:
+    return st;
+}
+
+tulle_status_t tli_agree_on_within(MPI_Comm comm, tulle_status_t local, int64_t value, const char *what,
+                                   int64_t limit_ms, tli_agreement_t *agreement)
+{
+    tulle_status_t st = TULLE_OK;
+    if (limit_ms == 0)
+        return tli_agree_on(comm, local, value, what);
+    TLI_REQUIRE(!agreement->is_pending, TULLE_ERR_TIMEOUT, "a rank did not come to an earlier call of all ranks");
+    TLI_TRY(fill(comm, local, value, 0, agreement->least));
+    TLI_MPI(MPI_Iallreduce(MPI_IN_PLACE, agreement->least, 4, MPI_INT64_T, MPI_MIN, comm, &agreement->request));
+    agreement->is_pending = 1;
+    TLI_TRY(await_all(limit_ms, agreement));
+    st = judge(comm, local, agreement->least, what);
+done:
+    return st;
+}
+
+void tli_agree_begin(MPI_Comm comm, tulle_status_t local, int64_t value, tli_agreement_t *agreement)
+{
+    *agreement = (tli_agreement_t){.local = local, .request = MPI_REQUEST_NULL};
+    tulle_status_t st = fill(comm, local, value, 0, agreement->least);
+    if (st == TULLE_OK)
+        TLI_MPI(MPI_Iallreduce(MPI_IN_PLACE, agreement->least, 4, MPI_INT64_T, MPI_MIN, comm, &agreement->request));
+    agreement->is_pending = st == TULLE_OK;
+done:
+    if (st != TULLE_OK && local == TULLE_OK)
+        agreement->local = st;
+}
+
+tulle_status_t tli_agree_end(MPI_Comm comm, tli_agreement_t *agreement, const char *what)
+{
+    tulle_status_t st = agreement->local;
+    if (!agreement->is_pending)
+        goto done; /* it did not begin */
+    agreement->is_pending = 0;
+    TLI_MPI(MPI_Wait(&agreement->request, MPI_STATUS_IGNORE));
+    st = judge(comm, agreement->local, agreement->least, what);
 done:
     return st;
 }

@@ -12,6 +12,7 @@
 #include "src/agree.h"
 #include "src/options.h"
 #include "src/transport/nccl.h"
+#include "src/transport/transport.h"
 
 /* Tags 0 and 1 belong to sparse exchanges; bound exchanges use the rest in turn. */
 #define FIRST_EXCHANGE_TAG 2
@@ -44,6 +45,27 @@ done:
     return st;
 }
 
+/* The option, else the environment: AUTO where neither says anything. A transport of GPUs in the environment is none of
+ * the host's business. */
+static tulle_status_t read_transport(tulle_transport_t *transport)
+{
+    tulle_status_t st = TULLE_OK;
+    const char *text = tli_options_transport();
+    const char *source = *transport != TULLE_TRANSPORT_AUTO ? "options.transport" : "TULLE_TRANSPORT";
+    if (*transport == TULLE_TRANSPORT_AUTO && text != NULL) {
+        TLI_TRY(tulle_transport_parse(text, transport));
+        if (tli_transport_is_for_gpus(*transport))
+            *transport = TULLE_TRANSPORT_AUTO;
+    }
+    TLI_REQUIRE(*transport == TULLE_TRANSPORT_AUTO || *transport == TULLE_TRANSPORT_MPI ||
+                    *transport == TULLE_TRANSPORT_UCX,
+                TULLE_ERR_ARG, "%s is %s, must be auto, mpi or ucx", source, tulle_transport_name(*transport));
+    TLI_REQUIRE(tli_transport_is_built(*transport), TULLE_ERR_UNSUPPORTED,
+                "%s is %s, which this build of Tulle does not have", source, tulle_transport_name(*transport));
+done:
+    return st;
+}
+
 static tulle_status_t read_options(const tulle_comm_options_t *given, tulle_comm_options_t *options)
 {
     tulle_status_t st = TULLE_OK;
@@ -59,6 +81,7 @@ static tulle_status_t read_options(const tulle_comm_options_t *given, tulle_comm
     TLI_TRY(tli_options_timeout_ms(&environment_timeout_ms));
     if (options->timeout_ms == 0)
         options->timeout_ms = environment_timeout_ms;
+    TLI_TRY(read_transport(&options->transport));
     if (options->topology_text == NULL)
         options->topology_text = tli_options_topology();
 done:
@@ -109,6 +132,24 @@ static tulle_status_t find_topology(tulle_comm_t *comm, const tulle_comm_options
     if (st == TULLE_OK)
         st = tli_agree_equal(comm->mpi, topology_fingerprint(comm->topology), "the topology (fingerprints differ)");
     return st;
+}
+
+/* What was asked for, else what the topology says where this build has it, else MPI: alike on all ranks. */
+static tulle_status_t choose_carriers(tulle_comm_t *comm, tulle_transport_t asked)
+{
+    tulle_status_t st = TULLE_OK;
+    int64_t all = comm->is_carrier_asked = asked != TULLE_TRANSPORT_AUTO;
+    for (int level = 0; level < TULLE_TOPOLOGY_MAX_LEVELS; level++) {
+        tulle_carrier_t carrier = {.transport = asked};
+        if (asked == TULLE_TRANSPORT_AUTO && level < tulle_topology_num_levels(comm->topology))
+            TLI_TRY(tulle_topology_get_carrier(comm->topology, level, &carrier));
+        if (carrier.transport == TULLE_TRANSPORT_AUTO || !tli_transport_is_built(carrier.transport))
+            carrier.transport = TULLE_TRANSPORT_MPI;
+        comm->carriers[level] = carrier.transport;
+        all = all * TULLE_NUM_TRANSPORTS + (int)carrier.transport;
+    }
+done:
+    return tli_agree_on(comm->mpi, st, all, "what carries messages (options.transport, TULLE_TRANSPORT, topology)");
 }
 
 /* Ranks that share memory and that the topology places on one node. */
@@ -212,6 +253,7 @@ tulle_status_t tulle_comm_create(MPI_Comm mpi_comm, const tulle_comm_options_t *
     TLI_TRY(find_topology(comm, &options));
     TLI_TRY(tli_agree_equal(comm->mpi, options.disable_shared_memory != 0, "options.disable_shared_memory"));
     TLI_TRY(tli_agree_equal(comm->mpi, options.num_kept_plans, "options.num_kept_plans"));
+    TLI_TRY(choose_carriers(comm, options.transport));
     TLI_TRY(group_shared(comm, options.disable_shared_memory));
     TLI_TRY(list_shared(comm));
     TLI_TRY(check_views(comm));
@@ -220,6 +262,16 @@ tulle_status_t tulle_comm_create(MPI_Comm mpi_comm, const tulle_comm_options_t *
 done:
     tulle_comm_destroy(&comm);
     return st;
+}
+
+/* Freeing is collective to MPI, which may wait for a rank that is gone: after a fault they stay until the process ends.
+ */
+static void free_communicators(tulle_comm_t *comm)
+{
+    MPI_Comm *const all[] = {&comm->shared, &comm->host, &comm->mpi};
+    for (int i = 0; i < 3 && comm->num_faults == 0; i++)
+        if (*all[i] != MPI_COMM_NULL)
+            MPI_Comm_free(all[i]);
 }
 
 void tulle_comm_destroy(tulle_comm_t **comm_inout)
@@ -232,16 +284,14 @@ void tulle_comm_destroy(tulle_comm_t **comm_inout)
             tli_free(comm->plans);
         tli_nccl_close(comm->nccl);
         tli_free(comm->carrier_figures);
-        if (comm->shared != MPI_COMM_NULL)
-            MPI_Comm_free(&comm->shared);
-        if (comm->host != MPI_COMM_NULL)
-            MPI_Comm_free(&comm->host);
-        if (comm->mpi != MPI_COMM_NULL)
-            MPI_Comm_free(&comm->mpi);
+        if (comm->close_ucx != NULL)
+            comm->close_ucx(comm);
+        free_communicators(comm);
         tulle_topology_destroy(&comm->topology);
         tli_pool_release(&comm->pool);
         tli_arena_release(&comm->arena);
-        tli_free(comm);
+        if (!comm->agreement.is_pending) /* otherwise MPI writes to it still */
+            tli_free(comm);
     }
     if (comm_inout != NULL)
         *comm_inout = NULL;
@@ -268,6 +318,20 @@ int tli_find_rank(const int *ranks, int num_ranks, int rank)
 int tli_comm_shared_rank(const tulle_comm_t *comm, int peer)
 {
     return tli_find_rank(comm->shared_ranks, comm->num_shared, peer);
+}
+
+int tli_comm_level(const tulle_comm_t *comm, int peer)
+{
+    int level = 0;
+    while (level < tulle_topology_num_levels(comm->topology) &&
+           tulle_topology_group(comm->topology, level, comm->rank) == tulle_topology_group(comm->topology, level, peer))
+        level++;
+    return level;
+}
+
+const char *tli_comm_level_name(const tulle_comm_t *comm, int peer)
+{
+    return tulle_topology_level_name(comm->topology, tli_comm_level(comm, peer));
 }
 
 tulle_status_t tli_comm_tell(tulle_comm_t *comm, const int64_t *words, int num_words)

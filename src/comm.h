@@ -8,6 +8,7 @@
 #include <tulle/comm.h>
 #include <tulle/mpi.h>
 
+#include "src/agree.h"
 #include "src/arena.h"
 #include "src/pool.h"
 
@@ -24,10 +25,16 @@ struct tulle_comm {
     int is_emulated;
     int64_t timeout_ms;
     tulle_topology_t *topology;
+    tulle_transport_t carriers[TULLE_TOPOLOGY_MAX_LEVELS]; /* by level: of messages where no memory is shared */
+    int is_carrier_asked;                                  /* by an option or the environment, not found by a probe */
+    struct tli_ucx *ucx;                                   /* src/transport/ucx_worker.h; NULL: not used so far */
+    void (*close_ucx)(struct tulle_comm *);                /* set with it */
     int round;    /* sparse exchanges so far: neighbouring rounds use different tags */
     int next_tag; /* first tag free for an exchange */
     int max_tag;
     int references;
+    tli_agreement_t agreement;                      /* of one-shot calls, where there is a time limit */
+    int num_faults;                                 /* exchanges that failed while they ran: some rank may be gone */
     struct tulle_exchange *in_flight;               /* started and not yet waited for: waiting for one advances all */
     int most_plans;                                 /* that are kept, 0: none */
     struct tli_plan_cache *plans;                   /* collectives/plan_cache.h */
@@ -48,6 +55,10 @@ int tli_find_rank(const int *ranks, int num_ranks, int rank);
 
 /** Rank of a peer in `shared`; -1 when it does not share memory with me. */
 int tli_comm_shared_rank(const tulle_comm_t *comm, int peer);
+
+/** Level that a message to a peer crosses, and its name. */
+int tli_comm_level(const tulle_comm_t *comm, int peer);
+const char *tli_comm_level_name(const tulle_comm_t *comm, int peer);
 
 /** Most words for tli_comm_tell(). */
 #define TLI_MOST_TOLD 8

@@ -11,10 +11,20 @@
 /* [bytes] No options struct will ever be larger: a struct_size beyond is a struct that was not initialised. */
 #define LARGEST_STRUCT ((size_t)4096)
 
+static const char *read_text(const char *name)
+{
+    const char *text = getenv(name);
+    return text != NULL && text[0] != '\0' ? text : NULL;
+}
+
 const char *tli_options_topology(void)
 {
-    const char *text = getenv("TULLE_TOPOLOGY");
-    return text != NULL && text[0] != '\0' ? text : NULL;
+    return read_text("TULLE_TOPOLOGY");
+}
+
+const char *tli_options_transport(void)
+{
+    return read_text("TULLE_TRANSPORT");
 }
 
 tulle_status_t tli_options_timeout_ms(int64_t *timeout_ms_out)
@@ -32,12 +42,6 @@ tulle_status_t tli_options_timeout_ms(int64_t *timeout_ms_out)
     *timeout_ms_out = value;
 done:
     return st;
-}
-
-const char *tli_options_transport(void)
-{
-    const char *text = getenv("TULLE_TRANSPORT");
-    return text != NULL && text[0] != '\0' ? text : NULL;
 }
 
 int tli_options_separates_nodes(void)

@@ -27,11 +27,11 @@ static double rate_of_level(const tulle_topology_t *topology, int level, int num
     return link->group_bytes_per_second > 0 ? fmin(rate, link->group_bytes_per_second * groups) : rate;
 }
 
-/* For messages between nodes that are in the way of others. */
+/* For a partner that is busy with another: with one alone nobody is in the way. */
 static double waiting_ns(const tulle_link_t *link, const tli_load_t *load)
 {
     double mean_bytes = (double)load->bytes[0] / (double)load->messages[0];
-    return mean_bytes / link->bytes_per_second * NS_PER_SECOND * (load->num_partners > 1 ? 1.0 : 0.5);
+    return load->num_partners > 1 ? mean_bytes / link->bytes_per_second * NS_PER_SECOND / 2 : 0.0;
 }
 
 static double level_ns(const tulle_topology_t *topology, int level, int num_ranks, const tli_load_t *load)

@@ -22,8 +22,8 @@ typedef struct tli_load {
  * Time for a node's share of one exchange: the max-rate model, over all levels. A rank starts its messages one after
  * the other; meanwhile bytes leave a group by its links, of which m messages use at most m, and no faster than the
  * group can inject. Of these two the shorter hides half behind the longer. A hop that waits for another pays its
- * latency on top. Between nodes one rank drives one link; half a mean message is waited for, because none is passed on
- * before it is whole, and with several partners another half, because the partner may be busy with another.
+ * latency on top. Between nodes one rank drives one link; with several partners half a mean message is waited for,
+ * because the partner may be busy with another.
  *
  *     T = sum over levels: latency * hops + max(s, b) + min(s, b) / 2,
  *         s = overhead * (messages / ranks - 1), b = bytes / rate,

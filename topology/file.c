@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "src/fault.h"
-#include "topology/model.h"
+#include "topology/carrier.h"
 #include "topology/outline.h"
 
 #define BLANKS          " \t\r\v\f"
@@ -194,7 +194,7 @@ done:
 }
 
 /* One key=value of a level line. */
-static tulle_status_t read_link_value(const reader_t *reader, char *word, tulle_link_t *link)
+static tulle_status_t read_link_value(const reader_t *reader, char *word, tulle_link_t *link, tulle_carrier_t *carrier)
 {
     tulle_status_t st = TULLE_OK;
     char *value = strchr(word, '=');
@@ -214,10 +214,11 @@ static tulle_status_t read_link_value(const reader_t *reader, char *word, tulle_
         REQUIRE_LINE(count >= 0 && count <= INT32_MAX, "\"%.24s\" is no number of links; 0 = one per rank", value);
         link->num_links = (int32_t)count;
     } else {
-        REQUIRE_LINE(0,
-                     "unknown key \"%.40s\"; known are latency_ns, bytes_per_second, num_links, overhead_ns and "
-                     "group_bytes_per_second",
+        REQUIRE_LINE(tli_carrier_read(word, value, &end, carrier),
+                     "unknown key \"%.40s\"; known are latency_ns, bytes_per_second, num_links, overhead_ns, "
+                     "group_bytes_per_second, carrier, {mpi,ucx}_{small,large}_ns",
                      word);
+        REQUIRE_LINE(*end == '\0' || strcmp(word, "carrier") != 0, "\"%.24s\" is no transport", value);
     }
     REQUIRE_LINE(*end == '\0', "\"%.24s\" is not a number", value);
 done:
@@ -231,12 +232,14 @@ static tulle_status_t read_level(reader_t *reader, int level, tulle_topology_t *
     char *rest = reader->levels[level];
     char *word = take_word(&rest);
     tulle_link_t link = topology->levels[level].link;
+    tulle_carrier_t carrier = topology->levels[level].carrier;
     reader->line = reader->level_lines[level];
     REQUIRE_LINE(word != NULL, "a level without a name; write for instance \"level node latency_ns=2000\"");
     TRY_LINE(tli_topology_set_name(topology, level, word));
     for (word = take_word(&rest); word != NULL; word = take_word(&rest))
-        TLI_TRY(read_link_value(reader, word, &link));
+        TLI_TRY(read_link_value(reader, word, &link, &carrier));
     TRY_LINE(tulle_topology_set_link(topology, level, &link));
+    TRY_LINE(tulle_topology_set_carrier(topology, level, &carrier));
 done:
     return st;
 }
@@ -335,6 +338,7 @@ static void write_levels(const tulle_topology_t *topology, FILE *file)
             fprintf(file, " overhead_ns=%.17g", link->overhead_ns);
         if (link->group_bytes_per_second > 0)
             fprintf(file, " group_bytes_per_second=%.17g", link->group_bytes_per_second);
+        tli_carrier_write(&topology->levels[l].carrier, file);
         fprintf(file, "\n");
     }
 }

@@ -183,6 +183,7 @@ tulle_status_t tulle_topology_dup(const tulle_topology_t *topology, tulle_topolo
     for (int l = 0; l < topology->num_levels; l++) {
         memcpy(copy->levels[l].name, topology->levels[l].name, sizeof copy->levels[l].name);
         copy->levels[l].link = topology->levels[l].link;
+        copy->levels[l].carrier = topology->levels[l].carrier;
     }
     TLI_TRY(tli_topology_set_places(copy, topology->places));
     *topology_out = copy;

@@ -12,6 +12,7 @@
 typedef struct tli_level {
     char name[32];
     tulle_link_t link;
+    tulle_carrier_t carrier;
     int num_groups;
     int *group_of;    /* [num_ranks] */
     int *member_ptr;  /* [num_groups + 1] */

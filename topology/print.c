@@ -49,6 +49,8 @@ static void print_level(const tli_level_t *level, FILE *out)
         fprintf(out, ", %.4g GB/s together", level->link.group_bytes_per_second / 1e9);
     if (level->link.overhead_ns > 0)
         fprintf(out, ", %.4g ns per further message", level->link.overhead_ns);
+    if (level->carrier.transport != TULLE_TRANSPORT_AUTO)
+        fprintf(out, ", messages of %s", tulle_transport_name(level->carrier.transport));
     fprintf(out, "\n");
 }
 

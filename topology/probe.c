@@ -8,6 +8,7 @@
 #include "src/agree.h"
 #include "src/comm.h"
 #include "src/options.h"
+#include "src/transport/transport.h"
 #include "topology/stopwatch.h"
 
 #define DEFAULT_TIME_MS 1200
@@ -19,14 +20,21 @@
 #define LEAST_LARGE     ((int64_t)1 << 14)
 #define LARGE_PER_GROUP ((int64_t)1 << 21)
 
+/* [ms] A carrier that takes longer for one exchange is none. */
+#define TRIAL_MS 5000
+
 /* Exchanges over one level. */
 typedef enum kind { FEW, MANY, LONE, ALL, FAR, NUM_KINDS } kind_t;
+
+/* By what messages are carried: as the communicator has it, and over levels without shared memory by UCX too. */
+typedef enum candidate { GIVEN, UCX, NUM_CANDIDATES } candidate_t;
 
 typedef struct probe {
     tulle_comm_t *comm;
     const tulle_topology_t *topology;
     int num_many[TULLE_TOPOLOGY_MAX_LEVELS];
-    tli_lap_t laps[TULLE_TOPOLOGY_MAX_LEVELS][NUM_KINDS]; /* without an exchange where nothing crosses the level */
+    /* Without an exchange where nothing crosses the level. */
+    tli_lap_t laps[NUM_CANDIDATES][TULLE_TOPOLOGY_MAX_LEVELS][NUM_KINDS];
     tli_arena_t arena;
 } probe_t;
 
@@ -77,23 +85,27 @@ done:
     return st;
 }
 
-static tulle_status_t make_lap(probe_t *p, const tulle_plan_t *plan, int64_t row_bytes, tli_lap_t *lap)
+static tulle_status_t make_lap(probe_t *p, const tulle_plan_t *plan, int64_t row_bytes, int64_t timeout_ms,
+                               tli_lap_t *lap)
 {
     tulle_status_t st = TULLE_OK;
     tulle_field_t field = {NULL, NULL, TULLE_BYTE, row_bytes, 0, 0};
+    tulle_exchange_options_t options = TULLE_EXCHANGE_OPTIONS_INIT;
+    options.timeout_ms = timeout_ms;
     st = tli_arena_alloc(&p->arena, 1, (size_t)row_bytes, &field.owned);
     if (st == TULLE_OK)
         st = tli_arena_alloc(&p->arena, tulle_plan_num_needed(plan), (size_t)row_bytes, &field.ghost);
     TLI_TRY(tli_agree(p->comm->mpi, st));
-    TLI_TRY(tulle_exchange_create(plan, TULLE_GATHER, &field, 1, NULL, &lap->exchange));
+    TLI_TRY(tulle_exchange_create(plan, TULLE_GATHER, &field, 1, &options, &lap->exchange));
 done:
     return st;
 }
 
-static tulle_status_t make_level(probe_t *p, int level)
+static tulle_status_t make_level(probe_t *p, int level, candidate_t candidate)
 {
     tulle_status_t st = TULLE_OK;
-    int64_t large = large_message(p->topology);
+    int64_t large = large_message(p->topology), timeout_ms = candidate == UCX ? TRIAL_MS : 0;
+    tli_lap_t *laps = p->laps[candidate][level];
     tulle_plan_t *few = NULL, *many = NULL, *lone = NULL;
     p->num_many[level] = tli_probe_num_partners(p->topology, level, MOST_PARTNERS);
     if (p->num_many[level] == 0)
@@ -101,10 +113,10 @@ static tulle_status_t make_level(probe_t *p, int level)
     TLI_TRY(make_plan(p, level, FEW, &few));
     TLI_TRY(make_plan(p, level, MANY, &many));
     TLI_TRY(make_plan(p, level, LONE, &lone));
-    TLI_TRY(make_lap(p, few, SMALL_MESSAGE, &p->laps[level][FEW]));
-    TLI_TRY(make_lap(p, many, SMALL_MESSAGE, &p->laps[level][MANY]));
-    TLI_TRY(make_lap(p, lone, large, &p->laps[level][LONE]));
-    TLI_TRY(make_lap(p, few, large, &p->laps[level][ALL]));
+    TLI_TRY(make_lap(p, few, SMALL_MESSAGE, timeout_ms, &laps[FEW]));
+    TLI_TRY(make_lap(p, many, SMALL_MESSAGE, timeout_ms, &laps[MANY]));
+    TLI_TRY(make_lap(p, lone, large, timeout_ms, &laps[LONE]));
+    TLI_TRY(make_lap(p, few, large, timeout_ms, &laps[ALL]));
 done:
     tulle_plan_destroy(&few);
     tulle_plan_destroy(&many);
@@ -121,7 +133,7 @@ static tulle_status_t make_far(probe_t *p)
     if (p->num_many[0] == 0 || p->num_many[innermost] == 0)
         goto done;
     TLI_TRY(make_plan(p, innermost, FAR, &far));
-    TLI_TRY(make_lap(p, far, SMALL_MESSAGE, &p->laps[innermost][FAR]));
+    TLI_TRY(make_lap(p, far, SMALL_MESSAGE, 0, &p->laps[GIVEN][innermost][FAR]));
 done:
     tulle_plan_destroy(&far);
     return st;
@@ -130,23 +142,102 @@ done:
 /* A hop that waits for another costs less than an exchange of its own, on all inner levels alike. */
 static double hop_ns(const probe_t *p, int level)
 {
-    const tli_lap_t *innermost = p->laps[p->topology->num_levels - 1];
+    const tli_lap_t *innermost = p->laps[GIVEN][p->topology->num_levels - 1];
     if (level == 0 || innermost[FAR].exchange == NULL)
         return 0;
-    double waited_ns = tli_probe_excess_ns(innermost[FAR].least_ns, p->laps[0][FEW].least_ns);
-    return fmin(waited_ns / innermost[FEW].least_ns, 1.0) * p->laps[level][FEW].least_ns;
+    double waited_ns = tli_probe_excess_ns(innermost[FAR].least_ns, p->laps[GIVEN][0][FEW].least_ns);
+    return fmin(waited_ns / innermost[FEW].least_ns, 1.0) * p->laps[GIVEN][level][FEW].least_ns;
 }
 
+static tli_probe_times_t times_of(const probe_t *p, int level, candidate_t candidate)
+{
+    const tli_lap_t *laps = p->laps[candidate][level];
+    return (tli_probe_times_t){laps[FEW].least_ns,  hop_ns(p, level),   laps[MANY].least_ns,       laps[LONE].median_ns,
+                               laps[ALL].median_ns, p->num_many[level], large_message(p->topology)};
+}
+
+/* Where both were measured, the links are those of the faster one. */
 static tulle_status_t conclude(const probe_t *p, tulle_topology_t *topology)
 {
     tulle_status_t st = TULLE_OK;
     for (int level = 0; level < topology->num_levels; level++) {
-        const tli_lap_t *laps = p->laps[level];
-        tli_probe_times_t times = {laps[FEW].least_ns,     hop_ns(p, level),    laps[MANY].least_ns,
-                                   laps[LONE].median_ns,   laps[ALL].median_ns, p->num_many[level],
-                                   large_message(topology)};
-        tulle_link_t link = tli_probe_link(topology, level, &times, &topology->levels[level].link);
+        tli_probe_times_t given = times_of(p, level, GIVEN), ucx = times_of(p, level, UCX);
+        tulle_carrier_t carrier = {tli_probe_carrier(&given, &ucx), given.few_ns, given.all_ns, ucx.few_ns, ucx.all_ns};
+        int has_both = p->laps[UCX][level][FEW].exchange != NULL;
+        tulle_link_t link =
+            tli_probe_link(topology, level, has_both && carrier.transport == TULLE_TRANSPORT_UCX ? &ucx : &given,
+                           &topology->levels[level].link);
         TLI_TRY(tulle_topology_set_link(topology, level, &link));
+        if (has_both)
+            TLI_TRY(tulle_topology_set_carrier(topology, level, &carrier));
+    }
+done:
+    return st;
+}
+
+/* --- UCX beside MPI ---------------------------------------------------------------------------------------------- */
+
+static void drop_ucx(probe_t *p)
+{
+    for (int level = 0; level < TULLE_TOPOLOGY_MAX_LEVELS; level++)
+        for (int kind = 0; kind < NUM_KINDS; kind++)
+            tulle_exchange_destroy(&p->laps[UCX][level][kind].exchange);
+}
+
+/* Whether any rank's messages over a level go through no shared memory. */
+static tulle_status_t find_wired_levels(const probe_t *p, int is_wired[TULLE_TOPOLOGY_MAX_LEVELS])
+{
+    tulle_status_t st = TULLE_OK;
+    for (int level = 0; level < p->topology->num_levels; level++)
+        for (int i = 0, peer = 0; i < MOST_PARTNERS && peer >= 0; i++) {
+            peer = tli_probe_partner(p->topology, level, p->comm->rank, i);
+            is_wired[level] |= peer >= 0 && tli_comm_shared_rank(p->comm, peer) < 0;
+        }
+    TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, is_wired, TULLE_TOPOLOGY_MAX_LEVELS, MPI_INT, MPI_MAX, p->comm->mpi));
+done:
+    return st;
+}
+
+/* A level's exchanges as they would be if UCX carried its messages. */
+static tulle_status_t make_ucx_level(probe_t *p, int level)
+{
+    tulle_transport_t given = p->comm->carriers[level];
+    p->comm->carriers[level] = TULLE_TRANSPORT_UCX;
+    tulle_status_t st = make_level(p, level, UCX);
+    p->comm->carriers[level] = given;
+    return st;
+}
+
+/* UCX that is badly set up, say on a network that leads nowhere, must not take the probe along. */
+static tulle_status_t try_ucx(probe_t *p)
+{
+    tulle_status_t st = TULLE_OK;
+    for (int level = 0; level < TULLE_TOPOLOGY_MAX_LEVELS; level++)
+        for (int kind = 0; kind < NUM_KINDS && st == TULLE_OK; kind++) {
+            tulle_exchange_t *exchange = p->laps[UCX][level][kind].exchange;
+            st = exchange != NULL ? tulle_exchange_start(exchange, NULL) : TULLE_OK;
+            if (st == TULLE_OK && exchange != NULL)
+                st = tulle_exchange_wait(exchange);
+        }
+    return tli_agree(p->comm->mpi, st);
+}
+
+/* Nobody asked for a carrier, and there is a choice. */
+static tulle_status_t make_ucx_levels(probe_t *p)
+{
+    tulle_status_t st = TULLE_OK;
+    int is_wired[TULLE_TOPOLOGY_MAX_LEVELS] = {0};
+    if (p->comm->is_carrier_asked || !tli_transport_is_built(TULLE_TRANSPORT_UCX))
+        return TULLE_OK;
+    TLI_TRY(find_wired_levels(p, is_wired));
+    for (int level = 0; level < p->topology->num_levels && st == TULLE_OK; level++)
+        if (is_wired[level] && p->comm->carriers[level] == TULLE_TRANSPORT_MPI)
+            st = make_ucx_level(p, level);
+    if (st == TULLE_OK)
+        st = try_ucx(p);
+    if (st != TULLE_OK) { /* on all ranks; UCX is to blame, unless one of them has no memory */
+        drop_ucx(p);
+        st = tli_agree(p->comm->mpi, st == TULLE_ERR_NOMEM ? st : TULLE_OK);
     }
 done:
     return st;
@@ -170,7 +261,8 @@ static void release(probe_t *p)
 {
     for (int level = 0; level < TULLE_TOPOLOGY_MAX_LEVELS; level++)
         for (int kind = 0; kind < NUM_KINDS; kind++)
-            tulle_exchange_destroy(&p->laps[level][kind].exchange);
+            tulle_exchange_destroy(&p->laps[GIVEN][level][kind].exchange);
+    drop_ucx(p);
     tli_arena_release(&p->arena);
     tli_free(p);
 }
@@ -196,10 +288,11 @@ tulle_status_t tulle_comm_probe(tulle_comm_t *comm, const tulle_probe_options_t 
         .topology = comm->topology,
     };
     for (int level = 0; level < topology->num_levels; level++)
-        TLI_TRY(make_level(p, level));
+        TLI_TRY(make_level(p, level, GIVEN));
     TLI_TRY(make_far(p));
+    TLI_TRY(make_ucx_levels(p));
     TLI_TRY(tli_time_exchanges(comm->mpi, (double)time_ms - (MPI_Wtime() - began) * 1e3,
-                               TULLE_TOPOLOGY_MAX_LEVELS * NUM_KINDS, &p->laps[0][0]));
+                               NUM_CANDIDATES * TULLE_TOPOLOGY_MAX_LEVELS * NUM_KINDS, &p->laps[0][0][0]));
     TLI_TRY(conclude(p, topology));
     *topology_out = topology;
     topology = NULL;

@@ -35,6 +35,10 @@ typedef struct tli_probe_times {
     int64_t bytes; /* [bytes] of a large message */
 } tli_probe_times_t;
 
+/** What carries messages over a level from now on: the one that is faster by more than chance, and slower nowhere.
+ * Noise is some percent, and MPI is what others use. */
+tulle_transport_t tli_probe_carrier(const tli_probe_times_t *mpi, const tli_probe_times_t *ucx);
+
 /** Time that a has and b lacks: positive, also when noise says otherwise. */
 double tli_probe_excess_ns(double a_ns, double b_ns);
 

@@ -10,6 +10,10 @@
 /* Noise can make a difference of two times vanish; it is not taken for less than this part of the longer one. */
 #define LEAST_PART 0.05
 
+/* Ratios of times: the product of that of small and large messages must be below the first, each below the second. */
+#define LEAST_GAIN 0.9
+#define MOST_LOSS  1.05
+
 /* Ranks among which the groups of a level lie side by side with a rank's own: those of its group one level up. */
 static int ranks_above(const tulle_topology_t *topology, int level, int rank, const int **ranks_out)
 {
@@ -74,6 +78,14 @@ int tli_probe_num_partners(const tulle_topology_t *topology, int level, int limi
         most = num > most ? num : most;
     }
     return most;
+}
+
+tulle_transport_t tli_probe_carrier(const tli_probe_times_t *mpi, const tli_probe_times_t *ucx)
+{
+    if (!(mpi->few_ns > 0 && mpi->all_ns > 0 && ucx->few_ns > 0 && ucx->all_ns > 0))
+        return TULLE_TRANSPORT_MPI;
+    double small = ucx->few_ns / mpi->few_ns, large = ucx->all_ns / mpi->all_ns;
+    return fmax(small, large) < MOST_LOSS && small * large < LEAST_GAIN ? TULLE_TRANSPORT_UCX : TULLE_TRANSPORT_MPI;
 }
 
 double tli_probe_excess_ns(double a_ns, double b_ns)

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include <tulle/topology.h>
+#include <tulle/types.h>
 
 TULLE_BEGIN_DECLS
 
@@ -22,11 +23,13 @@ typedef struct tulle_comm_options {
     int32_t disable_shared_memory;    /**< [bool] 1 = MPI point-to-point inside a node too */
     int64_t num_kept_plans; /**< [count] plans kept for the same pattern and options to be planned again, also after
                                  tulle_plan_destroy(); the one not asked for longest goes first; 0 = none, at most 64 */
+    tulle_transport_t transport; /**< MPI or UCX: what carries rows between ranks that share no memory; equal on every
+                                      rank; AUTO = TULLE_TRANSPORT, else what a probe found faster, else MPI */
 } tulle_comm_options_t;
 
 /* clang-format off */
 /** Defaults for every field. */
-#define TULLE_COMM_OPTIONS_INIT {sizeof(tulle_comm_options_t), NULL, NULL, 0, 0, 0}
+#define TULLE_COMM_OPTIONS_INIT {sizeof(tulle_comm_options_t), NULL, NULL, 0, 0, 0, TULLE_TRANSPORT_AUTO}
 /* clang-format on */
 
 /**

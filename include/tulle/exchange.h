@@ -31,59 +31,68 @@ typedef struct tulle_field {
     int64_t ghost_stride;      /**< [scalars] from row to row, >= width; 0 = width */
 } tulle_field_t;
 
-/** Every transport: name, frozen value, text. */
-#define TULLE_TRANSPORT_MAP(X)                                                                                         \
-    X(AUTO, 0, "auto")                                                                                                 \
-    X(SHARED_MEMORY, 1, "shared_memory")                                                                               \
-    X(MPI, 2, "mpi")                                                                                                   \
-    X(CUDA_IPC, 3, "cuda_ipc")                                                                                         \
-    X(CUDA_STAGED, 4, "cuda_staged")                                                                                   \
-    X(MPI_STAGED, 5, "mpi_staged")                                                                                     \
-    X(MPI_DEVICE, 6, "mpi_device")                                                                                     \
-    X(NCCL, 7, "nccl")
+/** Every precision that rows of f32 may cross in: name, frozen value, text. */
+#define TULLE_WIRE_PRECISION_MAP(X)                                                                                    \
+    X(NONE, 0, "none")                                                                                                 \
+    X(BF16, 1, "bf16")                                                                                                 \
+    X(F16, 2, "f16")                                                                                                   \
+    X(FP8, 3, "fp8")
 
-/** How rows get from rank to rank: each pair the best way it has; read out of the sender's shared memory; in messages
- * of MPI; stored by the sender's GPU into the memory of the receiver's; or into host memory that both GPUs reach. From
- * GPU to GPU between nodes, in one message per peer and stage: of MPI, from pinned host memory; of an MPI that takes
- * device memory; of NCCL. */
-typedef enum tulle_transport {
-#define TULLE_TRANSPORT_ENUM(name, value, text) TULLE_TRANSPORT_##name = value,
-    TULLE_TRANSPORT_MAP(TULLE_TRANSPORT_ENUM)
-#undef TULLE_TRANSPORT_ENUM
-} tulle_transport_t;
-
-/** Number of transports, AUTO counted. */
-#define TULLE_NUM_TRANSPORTS 8
+/**
+ * How rows of f32 are rounded for the wire between nodes, or on more levels. Always to nearest, ties to even. What a
+ * message carries of x is off by at most the bound, where M is the largest finite magnitude in the row:
+ *
+ * | precision | bytes per row | bound | beyond its range | smallest step |
+ * | --- | --- | --- | --- | --- |
+ * | NONE | 4 width | 0: rows cross as they are | | |
+ * | BF16 | 2 width | max(2^-8 abs(x), 2^-134) | from 2^128 (1 - 2^-9) on: infinity | 2^-133, as f32's range |
+ * | F16 | 2 width | max(2^-11 abs(x), 2^-25) | from 65520 on: infinity | 2^-24 below 2^-14 |
+ * | FP8 | width + 1 | max(2^-4 abs(x), 2^-17 M, 2^-136) | none: the row's scale follows M | below 2^-16 M, or 2^-135 |
+ *
+ * FP8 is e4m3 (four bits of exponent, three of fraction) times a scale of the row, a power of two in one byte. NaN
+ * stays NaN and zero keeps its sign in each; infinity stays what it is in BF16 and F16 and becomes NaN in FP8, which
+ * has none, whereas the finite scalars of that row keep their bound. Values that a precision holds cross unchanged; so
+ * rounding again what was rounded changes nothing, and a row that crosses several times is as near as after the first.
+ *
+ * Gather: a ghost row is the owner's row as it is, or rounded once, if it crossed. Scatter: sums (or min, max, prod)
+ * are formed in f32 before and after, and each message rounds the partial sums that it carries; every contribution
+ * crosses between nodes once, alone or summed up with others of its node. So a sum is off by at most the bounds of what
+ * crossed together, besides the rounding of f32 itself; and in F16 a partial sum from 65520 on is infinity. The same
+ * rows give the same bits in every run of a plan.
+ */
+typedef enum tulle_wire_precision {
+#define TULLE_WIRE_PRECISION_ENUM(name, value, text) TULLE_WIRE_PRECISION_##name = value,
+    TULLE_WIRE_PRECISION_MAP(TULLE_WIRE_PRECISION_ENUM)
+#undef TULLE_WIRE_PRECISION_ENUM
+} tulle_wire_precision_t;
 
 /** Tunables of tulle_exchange_create(). Zero always means "library default". Append fields, never reorder. */
 typedef struct tulle_exchange_options {
-    size_t struct_size;          /**< [bytes] set by the initializer */
-    tulle_op_t op;               /**< reduction of scatter, equal on every rank; default sum; ignored by gather */
-    int64_t timeout_ms;          /**< [ms] longest wait; 0 = the communicator's; on GPUs between nodes only */
-    tulle_transport_t transport; /**< the only one to use, equal on every rank; default AUTO; see below */
+    size_t struct_size; /**< [bytes] set by the initializer */
+    tulle_op_t op;      /**< reduction of scatter, equal on every rank; default sum; ignored by gather */
+    int64_t timeout_ms; /**< [ms] longest wait; 0 = the communicator's; on GPUs as tulle_exchange_test() says */
+    tulle_transport_t transport; /**< the only one to use, equal on every rank; default AUTO: shared memory where there
+                                      is, and what the communicator chose (tulle_comm_options.transport) elsewhere */
+    tulle_wire_precision_t wire_precision; /**< of rows that cross the levels below in messages; all fields must be f32;
+                                                equal on every rank; default NONE */
+    int32_t wire_levels; /**< [count] outermost levels that it is for: 1 between nodes, 2 also between the outermost
+                              domains in a node, ...; equal on every rank; 0 = 1. What is read out of shared memory
+                              is never rounded */
 } tulle_exchange_options_t;
 
 /* clang-format off */
 /** Defaults for every field. */
-#define TULLE_EXCHANGE_OPTIONS_INIT {sizeof(tulle_exchange_options_t), TULLE_OP_SUM, 0, TULLE_TRANSPORT_AUTO}
+#define TULLE_EXCHANGE_OPTIONS_INIT                                                                                    \
+    {sizeof(tulle_exchange_options_t), TULLE_OP_SUM, 0, TULLE_TRANSPORT_AUTO, TULLE_WIRE_PRECISION_NONE, 0}
 /* clang-format on */
 
 /**
- * Text form of a transport, such as "cuda_ipc".
- * @param[in] transport one of TULLE_TRANSPORT_MAP
- * @return never NULL; static storage; "unknown" for a value that is no transport
+ * Text form of a wire precision, such as "bf16".
+ * @param[in] precision one of TULLE_WIRE_PRECISION_MAP
+ * @return never NULL; static storage; "unknown" for a value that is no precision
  * @collective no   @threads any   @cost O(1)
  */
-TULLE_API const char *tulle_transport_name(tulle_transport_t transport);
-
-/**
- * Transport of a text form: the inverse of tulle_transport_name().
- * @param[in]  name          zero-terminated, such as "mpi"
- * @param[out] transport_out untouched on failure
- * @retval TULLE_ERR_ARG no transport has this name, or a pointer is NULL
- * @collective no   @threads any   @cost O(1)
- */
-TULLE_API tulle_status_t tulle_transport_parse(const char *name, tulle_transport_t *transport_out);
+TULLE_API const char *tulle_wire_precision_name(tulle_wire_precision_t precision);
 
 /**
  * Bind a plan to buffers. Everything that the exchange will ever allocate is allocated here.
@@ -107,10 +116,13 @@ TULLE_API tulle_status_t tulle_transport_parse(const char *name, tulle_transport
  * @param[in]  options      borrowed for the call; NULL = defaults
  * @param[out] exchange_out owned by the caller, free with tulle_exchange_destroy(); untouched on failure
  * @retval TULLE_ERR_ARG a null pointer, a width below 1, a stride below the width, overlapping buffers; plain host
- *         memory where other rows are on GPUs; a transport that does not move rows of such memory
- * @retval TULLE_ERR_MISMATCH ranks disagree about direction, op, transport, number of fields, datatype or width
+ *         memory where other rows are on GPUs; a transport that does not move rows of such memory; an unknown wire
+ * precision; more wire levels than the topology has
+ * @retval TULLE_ERR_MISMATCH ranks disagree about direction, op, transport, wire precision or levels, number of fields,
+ *         datatype or width
  * @retval TULLE_ERR_UNSUPPORTED an op that the datatype does not know; a peer that the transport does not reach; a
- *         transport that this build or machine lacks; TULLE_ERR_OVERFLOW sizes beyond 2^62 bytes
+ *         transport that this build or machine lacks; a wire precision for other rows than f32; TULLE_ERR_OVERFLOW
+ * sizes beyond 2^62 bytes
  * @retval TULLE_ERR_NOMEM; TULLE_ERR_TRANSPORT; TULLE_ERR_REMOTE another rank failed
  * @threads one thread per comm at a time   @cost staging memory for the rows of this rank's messages
  */
@@ -146,11 +158,17 @@ TULLE_API tulle_status_t tulle_exchange_start(tulle_exchange_t *exchange, void *
 
 /**
  * Make progress and ask whether the exchange is complete on this rank. On GPUs: whether the device is done with it.
+ *
+ * A time limit on GPUs is seen where the host comes by: here, at the next start, and when the exchange is destroyed;
+ * wait does not block, so who wants to learn of a rank that does not come calls test until it is done. The time runs
+ * from when the stream got to the last start. When it is over, streams that wait for the exchange run out, with rows
+ * that are none, and partners get TULLE_ERR_REMOTE from their next call. Captured rounds have no limit.
  * @collective no   @threads one thread per comm at a time   @cost one pass over what is outstanding
  * @param[in,out] exchange started
  * @retval TULLE_OK complete: buffers are the caller's again; TULLE_IN_PROGRESS ask again
  * @retval TULLE_ERR_ARG NULL; TULLE_ERR_STATE not started; TULLE_ERR_UNSUPPORTED its stream is being captured;
- *         TULLE_ERR_TRANSPORT; TULLE_ERR_TIMEOUT on GPUs between nodes, as tulle_exchange_wait()
+ *         TULLE_ERR_TRANSPORT; on GPUs TULLE_ERR_TIMEOUT, which names a rank and its level, and TULLE_ERR_REMOTE a
+ *         partner has given up: the exchange can only be destroyed
  */
 TULLE_API tulle_status_t tulle_exchange_test(tulle_exchange_t *exchange);
 
@@ -172,7 +190,7 @@ TULLE_API tulle_status_t tulle_exchange_wait(tulle_exchange_t *exchange);
 typedef struct tulle_transport_stats {
     int64_t messages; /**< [messages] */
     int64_t rows;     /**< [rows] */
-    int64_t bytes;    /**< [bytes] of all fields */
+    int64_t bytes;    /**< [bytes] of all fields, in the precision in which they travel */
 } tulle_transport_stats_t;
 
 /** How an exchange moves its rows, summed over all ranks. */
@@ -208,10 +226,22 @@ TULLE_API tulle_status_t tulle_exchange_explain(const tulle_exchange_t *exchange
 /**
  * Free an exchange and set *exchange to NULL.
  * @param[in,out] exchange not in flight, on GPUs neither in a graph that is still launched; NULL and pointer to NULL
- * are fine; on GPUs the host waits for the last round, between nodes for no longer than the time limit, if there is one
- * @collective all ranks, same order; before MPI_Finalize   @threads one thread per comm at a time
+ * are fine; on GPUs the host waits for the last round, for no longer than the time limit, if there is one
+ * @collective all ranks, same order; before MPI_Finalize. After a failed exchange it does not wait for ranks that may
+ * be gone, nor do destroying the plan and the communicator   @threads one thread per comm at a time
  */
 TULLE_API void tulle_exchange_destroy(tulle_exchange_t **exchange);
+
+/**
+ * Destroyed exchanges whose memory this process still keeps. An exchange that failed, say because a rank is gone, may
+ * have messages under way that MPI or UCX go on reading. Then its memory, and its communicator, stay until that is
+ * over, or the process ends; each later creation or destruction of an exchange on the communicator looks whether it is.
+ * While the count is not 0, the rows that a failed exchange was to send must stay where they are, too: scatter sends
+ * ghost rows in plan order from where the caller has them.
+ * @return [count]
+ * @collective no   @threads any   @cost O(1)
+ */
+TULLE_API int64_t tulle_exchange_num_abandoned(void);
 
 /**
  * Gather once: bind, start and wait. The binding is kept in the plan and reused by later calls with the same datatype
@@ -224,7 +254,8 @@ TULLE_API void tulle_exchange_destroy(tulle_exchange_t **exchange);
  * @param[in]  datatype of the scalars
  * @param[in]  width    [scalars] per row
  * @param[in]  stream   as in tulle_exchange_start()
- * @return as tulle_exchange_create(), tulle_exchange_start() and tulle_exchange_wait()
+ * @return as tulle_exchange_create(), tulle_exchange_start() and tulle_exchange_wait(); TULLE_ERR_TIMEOUT also when
+ * some rank does not make the call within the communicator's time limit; creating the binding has none
  * @threads one thread per comm at a time   @cost as an exchange and one small reduction; the first call of a kind also
  * creates it
  */
@@ -241,7 +272,8 @@ TULLE_API tulle_status_t tulle_gather(tulle_plan_t *plan, const void *owned, voi
  * @param[in]     width    [scalars] per row
  * @param[in]     op       reduction; with replace, the last contribution in the plan's order stays
  * @param[in]     stream   as in tulle_exchange_start()
- * @return as tulle_exchange_create(), tulle_exchange_start() and tulle_exchange_wait()
+ * @return as tulle_exchange_create(), tulle_exchange_start() and tulle_exchange_wait(); TULLE_ERR_TIMEOUT also when
+ * some rank does not make the call within the communicator's time limit; creating the binding has none
  * @threads one thread per comm at a time   @cost as an exchange and one small reduction; the first call of a kind also
  * creates it
  */

@@ -12,6 +12,7 @@
 #include <stdio.h>
 
 #include <tulle/status.h>
+#include <tulle/types.h>
 
 TULLE_BEGIN_DECLS
 
@@ -28,6 +29,17 @@ typedef struct tulle_link {
     double group_bytes_per_second; /**< [bytes/s] out of one group when all its ranks send at once, the injection
                                       limit; 0 = what its links carry together */
 } tulle_link_t;
+
+/** What carries messages over one level, between ranks that share no memory; and what a probe measured of both ways:
+ * the time of an exchange of one message per rank, small (8 bytes) and large (as tulle_comm_probe() says); 0 = not
+ * measured. Plans do not depend on it. */
+typedef struct tulle_carrier {
+    tulle_transport_t transport; /**< MPI or UCX; AUTO = nobody has chosen: MPI */
+    double mpi_small_ns;         /**< [ns] */
+    double mpi_large_ns;         /**< [ns] */
+    double ucx_small_ns;         /**< [ns] */
+    double ucx_large_ns;         /**< [ns] */
+} tulle_carrier_t;
 
 /**
  * Read a topology from its text form.
@@ -157,6 +169,29 @@ TULLE_API tulle_status_t tulle_topology_get_link(const tulle_topology_t *topolog
  * @collective no; every rank must set the same values   @threads one   @cost O(1)
  */
 TULLE_API tulle_status_t tulle_topology_set_link(tulle_topology_t *topology, int level, const tulle_link_t *link);
+
+/**
+ * What carries messages over a level.
+ * @param[in]  topology    borrowed
+ * @param[in]  level       0 = between nodes
+ * @param[out] carrier_out untouched on failure
+ * @retval TULLE_ERR_ARG a pointer is NULL or the level is out of range
+ * @collective no   @threads any   @cost O(1)
+ */
+TULLE_API tulle_status_t tulle_topology_get_carrier(const tulle_topology_t *topology, int level,
+                                                    tulle_carrier_t *carrier_out);
+
+/**
+ * Choose what carries messages over a level. A communicator made with this topology follows, unless its options or
+ * TULLE_TRANSPORT say otherwise; where a build lacks UCX, MPI carries.
+ * @param[in,out] topology not yet used by a communicator
+ * @param[in]     level    0 = between nodes
+ * @param[in]     carrier  copied; AUTO, MPI or UCX; times finite and at least 0
+ * @retval TULLE_ERR_ARG a pointer is NULL, the level is out of range or a value is not allowed
+ * @collective no; every rank must set the same   @threads one   @cost O(1)
+ */
+TULLE_API tulle_status_t tulle_topology_set_carrier(tulle_topology_t *topology, int level,
+                                                    const tulle_carrier_t *carrier);
 
 TULLE_END_DECLS
 

@@ -15,6 +15,7 @@
 #include <tulle/memory.h>
 #include <tulle/pattern.h>
 #include <tulle/plan.h>
+#include <tulle/spmm.h>
 #include <tulle/status.h>
 #include <tulle/topology.h>
 #include <tulle/types.h>

@@ -47,6 +47,31 @@ typedef enum tulle_op {
 #undef TULLE_OP_ENUM
 } tulle_op_t;
 
+/** Every transport: name, frozen value, text. */
+#define TULLE_TRANSPORT_MAP(X)                                                                                         \
+    X(AUTO, 0, "auto")                                                                                                 \
+    X(SHARED_MEMORY, 1, "shared_memory")                                                                               \
+    X(MPI, 2, "mpi")                                                                                                   \
+    X(CUDA_IPC, 3, "cuda_ipc")                                                                                         \
+    X(CUDA_STAGED, 4, "cuda_staged")                                                                                   \
+    X(UCX, 5, "ucx")                                                                                                   \
+    X(MPI_STAGED, 6, "mpi_staged")                                                                                     \
+    X(MPI_DEVICE, 7, "mpi_device")                                                                                     \
+    X(NCCL, 8, "nccl")
+
+/** How rows get from rank to rank: each pair the best way it has; read out of the sender's shared memory; in messages
+ * of MPI; stored by the sender's GPU into the memory of the receiver's; or into host memory that both GPUs reach; in
+ * messages of UCX. From GPU to GPU between nodes, in one message per peer and stage: of MPI, from pinned host memory;
+ * of an MPI that takes device memory; of NCCL. */
+typedef enum tulle_transport {
+#define TULLE_TRANSPORT_ENUM(name, value, text) TULLE_TRANSPORT_##name = value,
+    TULLE_TRANSPORT_MAP(TULLE_TRANSPORT_ENUM)
+#undef TULLE_TRANSPORT_ENUM
+} tulle_transport_t;
+
+/** Number of transports, AUTO counted. */
+#define TULLE_NUM_TRANSPORTS 9
+
 /**
  * Size of one scalar.
  * @param[in] datatype one of TULLE_DATATYPE_MAP
@@ -79,6 +104,23 @@ TULLE_API tulle_status_t tulle_datatype_parse(const char *name, tulle_datatype_t
  * @collective no   @threads any   @cost O(1)
  */
 TULLE_API const char *tulle_op_name(tulle_op_t op);
+
+/**
+ * Text form of a transport, such as "cuda_ipc".
+ * @param[in] transport one of TULLE_TRANSPORT_MAP
+ * @return never NULL; static storage; "unknown" for a value that is no transport
+ * @collective no   @threads any   @cost O(1)
+ */
+TULLE_API const char *tulle_transport_name(tulle_transport_t transport);
+
+/**
+ * Transport of a text form: the inverse of tulle_transport_name().
+ * @param[in]  name          zero-terminated, such as "mpi"
+ * @param[out] transport_out untouched on failure
+ * @retval TULLE_ERR_ARG no transport has this name, or a pointer is NULL
+ * @collective no   @threads any   @cost O(1)
+ */
+TULLE_API tulle_status_t tulle_transport_parse(const char *name, tulle_transport_t *transport_out);
 
 TULLE_END_DECLS
 

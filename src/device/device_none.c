@@ -7,6 +7,7 @@
 #include "src/device/pack_device.h"
 #include "src/device/peer_memory.h"
 #include "src/device/stream.h"
+#include "src/device/wire_device.h"
 #include "src/fault.h"
 
 static tulle_status_t fail_unsupported(const char *where)
@@ -76,6 +77,12 @@ tulle_status_t tli_push_rows_launch(const tli_push_args_t *args, void *stream)
 tulle_status_t tli_reduce_rows_launch(const tli_reduce_args_t *args, int64_t areas_alignment, void *stream)
 {
     (void)args, (void)areas_alignment, (void)stream;
+    return fail_unsupported(TLI_WHERE);
+}
+
+tulle_status_t tli_wire_rows_launch(const tli_wire_args_t *args, void *stream)
+{
+    (void)args, (void)stream;
     return fail_unsupported(TLI_WHERE);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * f16 (IEEE 754 binary16) and bf16 as bit patterns, to and from f32, rounding to nearest even. On the GPU f16 is
- * converted by the instructions made for it; they differ from this code in the bits of NaN only. */
+ * converted by the instructions made for it; they differ from this code in the bits of NaN only. Everything is
+ * computed, then chosen by comparing integers: so compilers make vectors of loops over it. */
 #ifndef TLI_HALF_H
 #define TLI_HALF_H
 
@@ -23,6 +24,13 @@ TLI_INLINE uint32_t tli_bits_from_f32(float value)
     return bits;
 }
 
+/* A choice without a branch: gcc makes no vectors of loops in which it sees one around floating point. */
+TLI_INLINE uint32_t tli_choose(int condition, uint32_t yes, uint32_t no)
+{
+    uint32_t mask = 0u - (uint32_t)condition;
+    return (yes & mask) | (no & ~mask);
+}
+
 TLI_INLINE float tli_f32_from_bf16(uint16_t half)
 {
     return tli_f32_from_bits((uint32_t)half << 16);
@@ -43,15 +51,14 @@ TLI_INLINE float tli_f32_from_f16(uint16_t half)
     asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(half));
     return value;
 #else
-    uint32_t sign = (uint32_t)(half & 0x8000u) << 16;
-    uint32_t magnitude = half & 0x7fffu;
-    uint32_t bits;
-    if (magnitude >= 0x7c00u) /* infinity, NaN */
-        bits = sign | 0x7f800000u | ((magnitude & 0x3ffu) << 13);
-    else if (magnitude >= 0x400u) /* normal: the exponent bias grows by 127 - 15 */
-        bits = sign | ((magnitude << 13) + ((127u - 15u) << 23));
-    else /* subnormal: in units of 2^-24 */
-        bits = sign | tli_bits_from_f32((float)magnitude * 0x1p-24f);
+    int32_t magnitude = half & 0x7fff;
+    uint32_t fraction = (uint32_t)magnitude << 13;
+    uint32_t infinite = 0x7f800000u | fraction; /* or NaN */
+    uint32_t normal = fraction + ((127u - 15u) << 23);
+    uint32_t subnormal = tli_bits_from_f32((float)magnitude * 0x1p-24f);
+    uint32_t bits = tli_choose(magnitude >= 0x400, normal, subnormal);
+    bits = tli_choose(magnitude >= 0x7c00, infinite, bits);
+    bits |= (uint32_t)(half & 0x8000u) << 16;
     return tli_f32_from_bits(bits);
 #endif
 }
@@ -64,20 +71,15 @@ TLI_INLINE uint16_t tli_f16_from_f32(float value)
     return nearest;
 #else
     uint32_t bits = tli_bits_from_f32(value);
-    uint32_t sign = (bits >> 16) & 0x8000u;
-    uint32_t magnitude = bits & 0x7fffffffu;
-    uint32_t half;
-    if (magnitude > 0x7f800000u) { /* NaN */
-        half = 0x7e00u;
-    } else if (magnitude >= 0x477ff000u) { /* 65520 and more round to infinity */
-        half = 0x7c00u;
-    } else if (magnitude >= 0x38800000u) { /* normal */
-        uint32_t rebased = magnitude - ((127u - 15u) << 23);
-        half = (rebased + 0xfffu + ((rebased >> 13) & 1u)) >> 13;
-    } else { /* subnormal or zero: adding 0.5 makes the FPU round to a multiple of 2^-24 */
-        half = tli_bits_from_f32(tli_f32_from_bits(magnitude) + 0.5f) - tli_bits_from_f32(0.5f);
-    }
-    return (uint16_t)(sign | half);
+    int32_t magnitude = (int32_t)(bits & 0x7fffffffu);
+    uint32_t rebased = (uint32_t)magnitude - ((127u - 15u) << 23);
+    uint32_t normal = (rebased + 0xfffu + ((rebased >> 13) & 1u)) >> 13;
+    /* Adding 0.5 makes the FPU round to a multiple of 2^-24. */
+    uint32_t subnormal = tli_bits_from_f32(tli_f32_from_bits((uint32_t)magnitude) + 0.5f) - tli_bits_from_f32(0.5f);
+    uint32_t half = tli_choose(magnitude >= 0x38800000, normal, subnormal);
+    half = tli_choose(magnitude >= 0x477ff000, 0x7c00u, half); /* 65520 and more round to infinity */
+    half = tli_choose(magnitude > 0x7f800000, 0x7e00u, half);  /* NaN */
+    return (uint16_t)(((bits >> 16) & 0x8000u) | half);
 #endif
 }
 

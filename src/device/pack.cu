@@ -3,10 +3,12 @@
 extern "C" {
 #include "src/device/device.h"
 #include "src/device/pack_device.h"
+#include "src/device/wire_device.h"
 #include "src/fault.h"
 }
 
 #include "src/device/pack_kernel.h"
+#include "src/device/wire_kernel.h"
 
 static __device__ int64_t this_thread()
 {
@@ -34,6 +36,11 @@ static __global__ void __launch_bounds__(TLI_BLOCK_THREADS) reduce_rows(tli_redu
     tli_reduce_thread(&args, &shape, datatype, size, op, this_thread(), all_threads());
 }
 
+static __global__ void __launch_bounds__(TLI_BLOCK_THREADS) wire_rows(tli_wire_args_t args, int lane_bits)
+{
+    tli_wire_thread(&args, lane_bits, this_thread(), all_threads());
+}
+
 /* The answer of the launch itself: cudaGetLastError() could report what somebody else did before. */
 static tulle_status_t launch(const void *kernel, int64_t num_blocks, void **arguments, void *stream, const char *what)
 {
@@ -57,6 +64,14 @@ extern "C" tulle_status_t tli_push_rows_launch(const tli_push_args_t *args, void
     tli_push_args_t push = *args;
     void *arguments[] = {&push};
     return launch((const void *)push_rows, push.num_blocks, arguments, stream, "push of rows");
+}
+
+extern "C" tulle_status_t tli_wire_rows_launch(const tli_wire_args_t *args, void *stream)
+{
+    tli_wire_args_t rows = *args;
+    int lane_bits = tli_wire_lane_bits(args);
+    void *arguments[] = {&rows, &lane_bits};
+    return launch((const void *)wire_rows, tli_wire_blocks(args), arguments, stream, "rounding of rows");
 }
 
 /* --- reductions: a kernel for every datatype and op -------------------------------------------------------------- */

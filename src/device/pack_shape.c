@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * How the work of a kernel is cut over threads: a function of the arguments alone. */
 #include "src/device/pack_device.h"
+#include "src/device/wire_device.h"
 
 #define UNIT_BYTES 16 /* widest access of a GPU thread */
 /* Small work gets a thread for everything; from here on, threads take TLI_DEPTH rows each instead of growing in number:
@@ -100,4 +101,17 @@ tli_push_args_t tli_push_prepare(tli_push_segment_t *segments, int64_t num_segme
     if (args.num_blocks > MAX_BLOCKS)
         args.num_blocks = MAX_BLOCKS;
     return args;
+}
+
+int tli_wire_lane_bits(const tli_wire_args_t *args)
+{
+    int64_t width = args->is_reduction ? args->reduction.rows.width : args->copy.width;
+    return cut(1, width, 1).lane_bits;
+}
+
+int64_t tli_wire_blocks(const tli_wire_args_t *args)
+{
+    int64_t num_rows = args->is_reduction ? args->reduction.rows.num_rows : args->copy.rows.num_rows;
+    int64_t num_blocks = divide_up(num_rows << tli_wire_lane_bits(args), TLI_BLOCK_THREADS);
+    return num_blocks < MAX_BLOCKS ? num_blocks : MAX_BLOCKS;
 }

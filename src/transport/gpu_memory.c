@@ -3,6 +3,7 @@
  * registers its partners' parts of with its own GPU. */
 #include "src/transport/gpu_memory.h"
 
+#include <sched.h>
 #include <string.h>
 
 #include "src/agree.h"
@@ -176,21 +177,41 @@ unsigned char *tli_gpu_memory_address(const tli_gpu_memory_t *memory, int rank, 
     return position >= 0 ? *address_of(memory, position, region) : NULL;
 }
 
-void tli_gpu_memory_close(tli_gpu_memory_t *memory)
+/* All ranks of the machine are here, within the limit. */
+static int is_everybody_here(const tli_gpu_memory_t *memory, int64_t limit_ms)
+{
+    MPI_Request request = MPI_REQUEST_NULL;
+    double began = MPI_Wtime();
+    int is_so = 0, is_late = MPI_Ibarrier(memory->peers->host, &request) != MPI_SUCCESS;
+    while (!is_so && !is_late) {
+        is_late = MPI_Test(&request, &is_so, MPI_STATUS_IGNORE) != MPI_SUCCESS ||
+                  (limit_ms > 0 && (MPI_Wtime() - began) * 1e3 > (double)limit_ms);
+        sched_yield();
+    }
+    memory->comm->num_faults += !is_so;
+    return is_so;
+}
+
+static void unmap(const tli_gpu_memory_t *memory)
 {
     for (int i = 0; memory->mappings != NULL && i < memory->peers->num_ranks * TLI_NUM_REGIONS; i++)
         tli_memory_release(memory->mappings[i]);
     for (int r = 0; memory->registered != NULL && r < memory->peers->num_ranks; r++)
         if (memory->registered[r] != NULL)
             tli_host_unregister(memory->registered[r]);
-    if (memory->is_open)
-        MPI_Barrier(memory->peers->host); /* nobody has it mapped any more */
-    if (memory->window != MPI_WIN_NULL && memory->is_open) {
-        MPI_Win_unlock_all(memory->window);
-        MPI_Win_free(&memory->window);
+}
+
+void tli_gpu_memory_close(tli_gpu_memory_t *memory, int is_alone, int64_t limit_ms)
+{
+    unmap(memory);
+    if (!memory->is_open || (!is_alone && is_everybody_here(memory, limit_ms))) { /* nobody has it mapped any more */
+        if (memory->window != MPI_WIN_NULL) {
+            MPI_Win_unlock_all(memory->window);
+            MPI_Win_free(&memory->window);
+        }
+        if (memory->device_memory != NULL)
+            tli_device_free(TULLE_SPACE_DEVICE, memory->device_memory);
     }
-    if (memory->device_memory != NULL)
-        tli_device_free(TULLE_SPACE_DEVICE, memory->device_memory);
     tli_arena_release(&memory->arena);
     *memory = (tli_gpu_memory_t){.window = MPI_WIN_NULL};
 }

@@ -44,7 +44,13 @@ tulle_status_t tli_gpu_memory_open(tulle_comm_t *comm, tulle_status_t local, con
 /** Where a region of a partner, or of this rank itself, lies in this process. */
 unsigned char *tli_gpu_memory_address(const tli_gpu_memory_t *memory, int rank, tli_region_t region);
 
-/** Take it down; nothing may be on its way any more. @collective as opening it was */
-void tli_gpu_memory_close(tli_gpu_memory_t *memory);
+/**
+ * Take it down; nothing of this rank's may be on its way any more. What others may still store into stays for ever
+ * where they cannot be waited for.
+ * @param[in] is_alone do not wait for them
+ * @param[in] limit_ms [ms] wait for no longer; 0 = no limit
+ * @collective as opening it was
+ */
+void tli_gpu_memory_close(tli_gpu_memory_t *memory, int is_alone, int64_t limit_ms);
 
 #endif

@@ -20,6 +20,7 @@ typedef struct channel {
     tulle_comm_t *comm;
     requests_t sends, receives;
     int *wire_of_receive; /* [receives.num] */
+    int *peer_of_send;    /* [sends.num] */
     int *num_missing;     /* [receiving wires] pieces that have not come in this round */
     int *finished;        /* [receives.num] room for MPI_Testsome */
     int num_outstanding;  /* receives not yet completed in this round */
@@ -33,19 +34,6 @@ static int mpi_reaches(const tulle_comm_t *comm, int peer)
     return 1;
 }
 
-/* After a timeout receives may still be open: what comes late must not be written to memory that is about to go. */
-static void cancel_receives(channel_t *channel)
-{
-    for (int i = 0; channel->num_outstanding > 0 && i < channel->receives.num; i++) {
-        int is_done = 0;
-        MPI_Request_get_status(channel->receives.all[i], &is_done, MPI_STATUS_IGNORE);
-        if (!is_done) {
-            MPI_Cancel(&channel->receives.all[i]);
-            MPI_Wait(&channel->receives.all[i], MPI_STATUS_IGNORE);
-        }
-    }
-}
-
 static void free_requests(requests_t *requests)
 {
     for (int i = 0; i < requests->num; i++)
@@ -57,7 +45,6 @@ static void mpi_close(void *opaque)
 {
     channel_t *channel = opaque;
     if (channel != NULL) {
-        cancel_receives(channel);
         free_requests(&channel->sends);
         free_requests(&channel->receives);
         tli_arena_release(&channel->arena);
@@ -151,9 +138,14 @@ static tulle_status_t make_requests(channel_t *channel, const tli_wires_t *wires
         if (wires->receive_transport[w] == wires->transport)
             TLI_TRY(make_pieces(channel, &wires->receives[w], 0, receives));
     }
-    for (int w = 0; w < wires->num_sends; w++)
+    TLI_TRY(
+        tli_arena_alloc(&channel->arena, channel->sends.first[wires->num_sends], sizeof(int), &channel->peer_of_send));
+    for (int w = 0; w < wires->num_sends; w++) {
+        for (int i = channel->sends.first[w]; i < channel->sends.first[w + 1]; i++)
+            channel->peer_of_send[i] = wires->sends[w].peer;
         if (wires->send_transport[w] == wires->transport)
             TLI_TRY(make_pieces(channel, &wires->sends[w], 1, &channel->sends));
+    }
 done:
     return st;
 }
@@ -250,6 +242,37 @@ done:
     return st;
 }
 
+static int is_over(const MPI_Request *request)
+{
+    int is_done = 0;
+    return MPI_Request_get_status(*request, &is_done, MPI_STATUS_IGNORE) == MPI_SUCCESS && is_done;
+}
+
+static int mpi_laggard(const void *opaque)
+{
+    const channel_t *channel = opaque;
+    for (int i = 0; i < channel->sends.num; i++)
+        if (!is_over(&channel->sends.all[i]))
+            return channel->peer_of_send[i];
+    return -1;
+}
+
+/* A receive that has begun cannot be cancelled, and waiting for the rest of it may be for ever; nor can a send. */
+static tulle_status_t mpi_halt(void *opaque)
+{
+    channel_t *channel = opaque;
+    int are_over = 1, is_done = 0;
+    for (int i = 0; i < channel->receives.num; i++) {
+        if (is_over(&channel->receives.all[i]))
+            continue;
+        MPI_Cancel(&channel->receives.all[i]);
+        are_over &= MPI_Test(&channel->receives.all[i], &is_done, MPI_STATUS_IGNORE) == MPI_SUCCESS && is_done;
+    }
+    for (int i = 0; i < channel->sends.num; i++)
+        are_over &= is_over(&channel->sends.all[i]);
+    return are_over ? TULLE_OK : TULLE_IN_PROGRESS;
+}
+
 const tli_transport_t tli_transport_mpi = {
     .name = "mpi",
     .id = TULLE_TRANSPORT_MPI,
@@ -265,5 +288,7 @@ const tli_transport_t tli_transport_mpi = {
     .poll = mpi_poll,
     .release = mpi_release,
     .drain = mpi_drain,
+    .laggard = mpi_laggard,
+    .halt = mpi_halt,
     .close = mpi_close,
 };

@@ -372,6 +372,22 @@ static tulle_status_t shm_drain(void *opaque)
     return is_read ? TULLE_OK : TULLE_IN_PROGRESS;
 }
 
+static int shm_laggard(const void *opaque)
+{
+    const channel_t *channel = opaque;
+    for (int p = 0; p < channel->num_partners; p++)
+        if (channel->partners[p].num_sends > 0 && !has_read(channel, &channel->partners[p]))
+            return channel->comm->shared_ranks[channel->partners[p].shared_rank];
+    return -1;
+}
+
+/* Only peers read, and in views of their own. */
+static tulle_status_t shm_halt(void *opaque)
+{
+    (void)opaque;
+    return TULLE_OK;
+}
+
 const tli_transport_t tli_transport_shared_memory = {
     .name = "shared memory",
     .id = TULLE_TRANSPORT_SHARED_MEMORY,
@@ -387,5 +403,7 @@ const tli_transport_t tli_transport_shared_memory = {
     .poll = shm_poll,
     .release = shm_release,
     .drain = shm_drain,
+    .laggard = shm_laggard,
+    .halt = shm_halt,
     .close = shm_close,
 };

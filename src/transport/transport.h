@@ -55,7 +55,8 @@ typedef struct tli_transport {
     /** Whether a peer's caller's rows can be read here; for this rank itself, whether its own are. Alike on both ends.
      */
     int (*lends)(const void *channel, int peer);
-    /** Memory for rows that peers can read. Local. @param[out] shared_out untouched where memory is not shared */
+    /** Whatever may fail on this rank alone; and memory for rows that peers can read. Local. Wires know no more than
+     * their peers so far. @param[out] shared_out untouched where memory is not shared */
     tulle_status_t (*reserve)(void *channel, const tli_wires_t *wires, size_t shared_bytes, unsigned char **shared_out);
     /** Connect the wires. Collective, and all ranks got here. Where each receiving wire's rows will be found is stored
      * in deliveries. The status is this rank's alone. */
@@ -68,7 +69,11 @@ typedef struct tli_transport {
     tulle_status_t (*poll)(void *channel, int *arrived, int *num_arrived);
     void (*release)(void *channel, int wire); /* what came over a receiving wire was read */
     tulle_status_t (*drain)(void *channel);   /* OK: what was sent may be overwritten by the caller; IN_PROGRESS */
-    void (*close)(void *channel);             /* NULL-safe; local, but peers must be through with the last round */
+    int (*laggard)(const void *channel); /* a rank that has not taken what it was sent; -1: none. To say who is late */
+    /** After a failure: cancel what can be. OK: nothing reads or writes memory of the wires any more; IN_PROGRESS: ask
+     * again, or leave that memory alone for ever. Never blocks. */
+    tulle_status_t (*halt)(void *channel);
+    void (*close)(void *channel); /* NULL-safe; local; nothing under way, and peers are through with the last round */
 } tli_transport_t;
 
 /** Number of transports in the table. */
@@ -76,11 +81,19 @@ extern const int tli_num_transports;
 /** The table, in order of preference. */
 extern const tli_transport_t *const tli_transports[];
 
-/** First transport that reaches a peer and is the chosen one, if one was; tli_num_transports: none. */
+/** Whether a transport moves rows on GPUs, and not those in host memory. */
+int tli_transport_is_for_gpus(tulle_transport_t transport);
+
+/** Whether this build has a transport of the host; of AUTO always. */
+int tli_transport_is_built(tulle_transport_t transport);
+
+/** The chosen transport if it reaches the peer; of AUTO: the first that does and reads remotely, else the carrier of
+ * messages at the level between. tli_num_transports: none. */
 int tli_transport_for(const tulle_comm_t *comm, tulle_transport_t choice, int peer);
 
 extern const tli_transport_t tli_transport_shared_memory;
 extern const tli_transport_t tli_transport_mpi;
+extern const tli_transport_t tli_transport_ucx; /* with TULLE_HAVE_UCX */
 
 /** Most transports that an exchange keeps channels for. */
 #define TLI_MAX_TRANSPORTS 4

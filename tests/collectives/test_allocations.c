@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "src/transport/transport.h"
 #include "tests/support/failing.h"
 #include "tests/support/trial.h"
 
@@ -17,6 +18,7 @@ typedef struct world {
     tulle_plan_t *plan;
     tulle_strategy_t strategy;
     tulle_direction_t direction;
+    tulle_wire_precision_t precision;
     tulle_topology_t *topology;
     char path[64];
 } world_t;
@@ -134,8 +136,10 @@ static tulle_status_t make_exchange(const void *world)
     const world_t *w = world;
     float owned[100] = {0}, ghost[100] = {0};
     tulle_field_t field = {owned, ghost, TULLE_F32, 1, 0, 0};
+    tulle_exchange_options_t options = TULLE_EXCHANGE_OPTIONS_INIT;
     tulle_exchange_t *exchange = NULL;
-    tulle_status_t st = tulle_exchange_create(w->plan, w->direction, &field, 1, NULL, &exchange);
+    options.wire_precision = w->precision;
+    tulle_status_t st = tulle_exchange_create(w->plan, w->direction, &field, 1, &options, &exchange);
     tulle_exchange_destroy(&exchange);
     return st;
 }
@@ -246,11 +250,13 @@ static void test_measuring_failing_allocation_fails_all(void **state)
     close_world(&w);
 }
 
-static void check_exchanges(const char *topology, int disable_shared_memory)
+static void check_exchanges(const char *topology, int disable_shared_memory, tulle_wire_precision_t precision)
 {
     world_t w = open_world(topology, disable_shared_memory);
+    w.precision = precision;
     for (int direction = TULLE_GATHER; direction <= TULLE_SCATTER; direction++) {
         w.direction = (tulle_direction_t)direction;
+        spt_assert_ok_all(make_exchange(&w)); /* what the communicator keeps is there now */
         check_job(&w, make_exchange);
     }
     close_world(&w);
@@ -258,9 +264,19 @@ static void check_exchanges(const char *topology, int disable_shared_memory)
 
 static void test_exchange_create_failing_allocation_fails_all(void **state)
 {
-    check_exchanges(deep_topology(), 0);
-    check_exchanges(spt_topology(0), 0);
-    check_exchanges(spt_topology(0), 1);
+    check_exchanges(deep_topology(), 0, TULLE_WIRE_PRECISION_NONE);
+    check_exchanges(deep_topology(), 0, TULLE_WIRE_PRECISION_FP8);
+    check_exchanges(spt_topology(0), 0, TULLE_WIRE_PRECISION_NONE);
+    check_exchanges(spt_topology(0), 1, TULLE_WIRE_PRECISION_NONE);
+}
+
+static void test_exchange_create_over_ucx_failing_allocation_fails_all(void **state)
+{
+    if (!tli_transport_is_built(TULLE_TRANSPORT_UCX))
+        skip();
+    setenv("TULLE_TRANSPORT", "ucx", 1);
+    check_exchanges(spt_topology(0), 1, TULLE_WIRE_PRECISION_NONE);
+    unsetenv("TULLE_TRANSPORT");
 }
 
 static void test_one_shot_failing_allocation_fails_all(void **state)
@@ -299,6 +315,7 @@ int main(int argc, char **argv)
         spt_test(test_plan_create_failing_allocation_fails_all),
         spt_test(test_measuring_failing_allocation_fails_all),
         spt_test(test_exchange_create_failing_allocation_fails_all),
+        spt_test(test_exchange_create_over_ucx_failing_allocation_fails_all),
         spt_test(test_one_shot_failing_allocation_fails_all),
         spt_test(test_stats_failing_allocation_fails_all),
         spt_test(test_save_and_load_failing_allocation_fails_all),

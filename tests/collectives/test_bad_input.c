@@ -260,8 +260,8 @@ static void test_exchange_bad_argument_fails_all(void **state)
     tulle_plan_destroy(&plan);
 }
 
-static const char *const disagreements[] = {"number of fields", "reduction",           "direction",
-                                            "width of field 1", "datatype of field 0", "transport"};
+static const char *const disagreements[] = {"number of fields",    "reduction", "direction",  "width of field 1",
+                                            "datatype of field 0", "transport", "wire levels"};
 
 static void test_exchange_ranks_disagree_is_mismatch(void **state)
 {
@@ -278,6 +278,7 @@ static void test_exchange_ranks_disagree_is_mismatch(void **state)
                 call.field[1].width = kind == 3 ? 2 : 3;
                 call.field[0].datatype = kind == 4 ? TULLE_I64 : TULLE_F64;
                 call.options.transport = kind == 5 ? TULLE_TRANSPORT_MPI : TULLE_TRANSPORT_AUTO;
+                call.options.wire_levels = kind == 6 ? 2 : 0;
             }
             expect(call_exchange(plan, &call), (bad_t){TULLE_ERR_MISMATCH, disagreements[kind]}, ALL);
         }

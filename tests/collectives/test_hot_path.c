@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "src/arena.h"
+#include "src/transport/transport.h"
 #include "tests/support/trial.h"
 
 #define NUM_ROUNDS 100
@@ -62,12 +63,15 @@ static tulle_status_t run_rounds(tulle_exchange_t *exchange)
     return st;
 }
 
-static void check_exchange(const tulle_plan_t *plan, const spt_pattern_t *pattern, tulle_direction_t direction)
+static void check_exchange(const tulle_plan_t *plan, const spt_pattern_t *pattern, tulle_direction_t direction,
+                           tulle_wire_precision_t precision)
 {
     int64_t calls = num_calls;
     spt_trial_t trial = spt_trial(plan, pattern, direction, TULLE_OP_SUM);
-    spt_trial_add(&trial, TULLE_BF16, 150, 0);
-    spt_trial_add(&trial, TULLE_F64, 3, 1);
+    int is_rounded = precision != TULLE_WIRE_PRECISION_NONE;
+    trial.wire_precision = precision;
+    spt_trial_add(&trial, is_rounded ? TULLE_F32 : TULLE_BF16, 150, 0);
+    spt_trial_add(&trial, is_rounded ? TULLE_F32 : TULLE_F64, 3, 1);
     tulle_exchange_t *exchange = spt_trial_bind(&trial, plan);
     spt_assert_all(num_calls > calls); /* calls are counted indeed */
     spt_run(exchange);
@@ -88,8 +92,10 @@ static void check_plans(const char *topology, int disable_shared_memory)
     for (int strategy = TULLE_STRATEGY_AUTO; strategy <= TULLE_STRATEGY_STRIPED; strategy++) {
         tulle_plan_t *plan =
             spt_plan_make(comm, &pattern, (tulle_strategy_t)strategy, (tulle_ghost_order_t)(strategy % 2));
-        check_exchange(plan, &pattern, TULLE_GATHER);
-        check_exchange(plan, &pattern, TULLE_SCATTER);
+        for (int precision = TULLE_WIRE_PRECISION_NONE; precision <= TULLE_WIRE_PRECISION_FP8; precision += 3) {
+            check_exchange(plan, &pattern, TULLE_GATHER, (tulle_wire_precision_t)precision);
+            check_exchange(plan, &pattern, TULLE_SCATTER, (tulle_wire_precision_t)precision);
+        }
         tulle_plan_destroy(&plan);
     }
     tulle_comm_destroy(&comm);
@@ -100,6 +106,15 @@ static void test_start_and_wait_allocate_nothing(void **state)
     for (int i = 0; spt_topology(i) != NULL; i += 2)
         check_plans(spt_topology(i), 0);
     check_plans(spt_topology(0), 1);
+}
+
+static void test_start_and_wait_over_ucx_allocate_nothing(void **state)
+{
+    if (!tli_transport_is_built(TULLE_TRANSPORT_UCX))
+        skip();
+    setenv("TULLE_TRANSPORT", "ucx", 1);
+    check_plans(spt_topology(0), 1);
+    unsetenv("TULLE_TRANSPORT");
 }
 
 /* Nor does the one-shot form once its binding is cached. */
@@ -124,6 +139,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         spt_test(test_start_and_wait_allocate_nothing),
+        spt_test(test_start_and_wait_over_ucx_allocate_nothing),
         spt_test(test_second_one_shot_allocates_nothing),
     };
     spt_init(&argc, &argv);

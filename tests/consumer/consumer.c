@@ -74,6 +74,7 @@ static void use_topology(const char *prefix, int rank)
     tulle_topology_t *topology = NULL;
     tulle_topology_t *copy = NULL;
     tulle_link_t link = {1500.0, 25e9, 4, 300.0, 0};
+    tulle_carrier_t carrier = {TULLE_TRANSPORT_MPI, 0, 0, 0, 0};
     char path[1024];
     CHECK_OK(tulle_topology_parse("2x4", 8, &topology));
     CHECK(tulle_topology_num_ranks(topology) == 8);
@@ -82,6 +83,7 @@ static void use_topology(const char *prefix, int rank)
     CHECK(tulle_topology_group(topology, 0, 5) == 1);
     CHECK(tulle_topology_num_groups(topology, 0) == 2);
     CHECK_OK(tulle_topology_set_link(topology, 0, &link));
+    CHECK_OK(tulle_topology_set_carrier(topology, 0, &carrier));
     CHECK_OK(tulle_topology_dup(topology, &copy));
     tulle_topology_destroy(&topology);
     CHECK(topology == NULL);
@@ -93,6 +95,9 @@ static void use_topology(const char *prefix, int rank)
     link.num_links = 0;
     CHECK_OK(tulle_topology_get_link(topology, 0, &link));
     CHECK(link.num_links == 4);
+    carrier.transport = TULLE_TRANSPORT_AUTO;
+    CHECK_OK(tulle_topology_get_carrier(topology, 0, &carrier));
+    CHECK(carrier.transport == TULLE_TRANSPORT_MPI);
     CHECK(strcmp(tulle_topology_text(topology), tulle_topology_text(copy)) == 0);
     tulle_topology_destroy(&copy);
     tulle_topology_destroy(&topology);
@@ -173,6 +178,31 @@ static void measure_links(tulle_comm_t *comm)
     tulle_topology_destroy(&topology);
 }
 
+/* Values that eight bits hold cross unchanged, in a quarter of the bytes. */
+static void cross_in_less(const tulle_plan_t *plan, int size)
+{
+    float owned[NUM_OWNED * WIDTH];
+    float ghost[2 * WIDTH];
+    tulle_field_t field = {NULL, NULL, TULLE_F32, WIDTH, 0, 0};
+    tulle_exchange_options_t options = TULLE_EXCHANGE_OPTIONS_INIT;
+    tulle_exchange_stats_t stats;
+    tulle_exchange_t *exchange = NULL;
+    for (int i = 0; i < NUM_OWNED * WIDTH; i++)
+        owned[i] = (float)(i % 16);
+    field.owned = owned;
+    field.ghost = ghost;
+    options.wire_precision = TULLE_WIRE_PRECISION_FP8;
+    CHECK(strcmp(tulle_wire_precision_name(options.wire_precision), "fp8") == 0);
+    CHECK_OK(tulle_exchange_create(plan, TULLE_GATHER, &field, 1, &options, &exchange));
+    CHECK_OK(tulle_exchange_start(exchange, NULL));
+    CHECK_OK(tulle_exchange_wait(exchange));
+    CHECK(ghost[0] == owned[4 * WIDTH] && ghost[2 * WIDTH - 1] == owned[WIDTH - 1]);
+    stats.struct_size = sizeof stats;
+    CHECK_OK(tulle_exchange_get_stats(exchange, &stats));
+    CHECK(size == 1 || stats.transports[TULLE_TRANSPORT_MPI].bytes == 2 * size * (WIDTH + 1));
+    tulle_exchange_destroy(&exchange);
+}
+
 static void move_rows(tulle_plan_t *plan, int rank, int size)
 {
     const int64_t first = (int64_t)rank * NUM_OWNED;
@@ -203,6 +233,7 @@ static void move_rows(tulle_plan_t *plan, int rank, int size)
     CHECK_OK(tulle_transport_parse("shared_memory", &transport));
     CHECK(strcmp(tulle_transport_name(transport), "shared_memory") == 0);
     tulle_exchange_destroy(&exchange);
+    CHECK(tulle_exchange_num_abandoned() == 0);
 
     memset(ghost, 0, sizeof ghost);
     CHECK_OK(tulle_gather(plan, owned, ghost, TULLE_F64, WIDTH, NULL));
@@ -210,6 +241,54 @@ static void move_rows(tulle_plan_t *plan, int rank, int size)
     CHECK_OK(tulle_scatter(plan, ghost, owned, TULLE_F64, WIDTH, TULLE_OP_SUM, NULL));
     CHECK(owned[0] == 2 * value_of(first, 0) && owned[4 * WIDTH] == 2 * value_of(first + 4, 0));
     CHECK(owned[WIDTH] == value_of(first + 1, 0));
+}
+
+/* A matrix with 2 on its diagonal and 1 in the next rank's first column: rows and columns are laid out alike. */
+static void multiply(tulle_comm_t *comm, int rank, int size)
+{
+    const int64_t first = (int64_t)rank * NUM_OWNED;
+    const int64_t next = (int64_t)((rank + 1) % size) * NUM_OWNED;
+    tulle_layout_t layout = TULLE_LAYOUT_BLOCK(NUM_OWNED);
+    tulle_spmm_options_t options = TULLE_SPMM_OPTIONS_INIT;
+    int64_t row_ptr[NUM_OWNED + 1];
+    int64_t columns[2 * NUM_OWNED];
+    double values[2 * NUM_OWNED];
+    double b[NUM_OWNED * WIDTH];
+    double c[NUM_OWNED * WIDTH];
+    int64_t n = 0;
+    tulle_spmm_t *spmm = NULL;
+    tulle_spmm_stats_t stats;
+    tulle_csr_t csr = {row_ptr, columns, values, TULLE_I64, TULLE_F64};
+    tulle_product_t product = TULLE_PRODUCT(WIDTH, b, c);
+    row_ptr[0] = 0;
+    for (int64_t i = 0; i < NUM_OWNED; i++) {
+        int64_t low = next < first + i ? next : first + i;
+        int64_t high = next < first + i ? first + i : next;
+        columns[n] = low;
+        values[n++] = low == first + i ? 2 : 1;
+        if (low < high) {
+            columns[n] = high;
+            values[n++] = high == first + i ? 2 : 1;
+        }
+        row_ptr[i + 1] = n;
+    }
+    fill(b, first, NUM_OWNED);
+    CHECK_OK(tulle_cover_parse("least", &options.cover));
+    CHECK(strcmp(tulle_cover_name(options.cover), "least") == 0);
+    CHECK_OK(tulle_spmm_create(comm, &layout, &layout, &csr, &options, &spmm));
+    CHECK(tulle_spmm_plan(spmm, TULLE_GATHER) != NULL);
+    CHECK_OK(tulle_spmm_run(spmm, &product, NULL));
+    CHECK(c[WIDTH] == 2 * value_of(first + 1, 0) + value_of(next, 0));
+    CHECK_OK(tulle_spmm_run_transpose(spmm, &product, NULL));
+    CHECK(c[WIDTH] == 2 * value_of(first + 1, 0));
+    CHECK_OK(tulle_spmm_run_sampled(spmm, &product, values));
+    CHECK_OK(tulle_spmm_set_values(spmm, values));
+    memset(&stats, 0, sizeof stats);
+    stats.struct_size = sizeof stats;
+    CHECK_OK(tulle_spmm_get_stats(spmm, &stats));
+    CHECK(stats.num_rows == (int64_t)size * NUM_OWNED && stats.cover_rows <= stats.columns_rows);
+    tulle_spmm_destroy(&spmm);
+    CHECK(spmm == NULL);
 }
 
 int main(int argc, char **argv)
@@ -243,6 +322,7 @@ int main(int argc, char **argv)
     tulle_pattern_destroy(&pattern);
     inspect_plan(plan, rank);
     move_rows(plan, rank, size);
+    cross_in_less(plan, size);
 
     snprintf(path, sizeof path, "%s.plan", prefix);
     CHECK_OK(tulle_plan_save(plan, path));
@@ -251,6 +331,8 @@ int main(int argc, char **argv)
     MPI_Barrier(MPI_COMM_WORLD);
     remove(path);
     move_rows(plan, rank, size);
+
+    multiply(comm, rank, size);
 
     tulle_plan_destroy(&plan);
     tulle_comm_destroy(&comm);

@@ -70,16 +70,16 @@ static void test_options_all_given(void **state)
 
 static void test_options_more_given(void **state)
 {
-    perf_options_t options = parse_good(
-        "--random 10,2,77 --op scatter --explain --json a.json --save-plan p "
-        "--no-shared-memory --memory plain --transport mpi --timeout-ms 9 --naive-limit-mb 0 --methods none");
+    perf_options_t options = parse_good("--random 10,2,77 --op scatter --explain --json a.json --save-plan p "
+                                        "--no-shared-memory --memory plain --transport mpi --wire-precision f16 "
+                                        "--timeout-ms 9 --naive-limit-mb 0 --methods none");
     assert_int_equal(options.source, PERF_SOURCE_RANDOM);
     assert_int_equal(options.random_rows, 10);
     assert_int_equal(options.random_nnz_per_row, 2);
     assert_int_equal(options.random_seed, 77);
     assert_true(!options.do_gather && options.do_scatter);
     assert_true(options.is_explaining && options.disable_shared_memory && options.memory == PERF_MEMORY_PLAIN &&
-                options.transport == TULLE_TRANSPORT_MPI);
+                options.transport == TULLE_TRANSPORT_MPI && options.wire_precision == TULLE_WIRE_PRECISION_F16);
     assert_string_equal(options.json, "a.json");
     assert_string_equal(options.save_plan, "p");
     assert_int_equal(options.timeout_ms, 9);

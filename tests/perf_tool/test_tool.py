@@ -315,7 +315,103 @@ def case_memory(tool, ranks):
     expect_failure(tool.run(ranks, "--grid", "24x24", "--transport", "cuda_ipc"), 1, "does not move rows in host memory")
 
 
+def case_wire_precision(tool, ranks):
+    """Rows between nodes in less: fewer bytes, errors within their bounds and not always zero, peers exact."""
+    words = ["--random", "600,8,3", "--topology", "2x2", "--width", 20, "--iterations", 2]
+    whole = tool.report(ranks, *words, "--methods", "tulle")
+    assert whole["wire_precision"] == "none" and not any("error_of_bound" in r for r in whole["results"]), whole
+    for precision, row_bytes, reduces in (("bf16", 40, ["sum", "prod"]), ("f16", 40, ["min"]), ("fp8", 21, ["sum"])):
+        for reduce in reduces:
+            report = tool.report(ranks, *words, "--wire-precision", precision, "--reduce", reduce,
+                                 "--methods", "tulle,alltoallv")
+            assert report["wire_precision"] == precision and not any(r["wrong"] for r in report["results"]), report
+            levels = report["volume"]["levels"]
+            assert [level["bytes"] // level["rows"] for level in levels] == [row_bytes, 80], levels
+            errors = {(r["method"], r["op"]): r.get("error_of_bound", 0) for r in report["results"]}
+            assert 0.1 < errors["tulle", "gather"] <= 1 and 0 <= errors["tulle", "scatter"] <= 1, errors
+            # products are exact, and small contributions in f16
+            assert precision == "f16" or reduce == "prod" or errors["tulle", "scatter"] > 0.1, errors
+            assert errors["alltoallv", "gather"] == errors["alltoallv", "scatter"] == 0, errors
+    done = tool.run(ranks, *words, "--wire-precision", "fp8", "--methods", "tulle", "--explain")
+    assert "carry fp8" in done.stdout and "Largest error of gather by fp8" in done.stdout, done.stdout
+    expect_failure(tool.run(ranks, *words, "--wire-precision", "fp8", "--dtype", "f64"), 2, "rows of f32")
+
+
+def count_cover(matrix, node_of):
+    """Rows that cross between nodes at least: per ordered pair of nodes a largest matching of the block between them,
+    which is as large as the smallest cover (Koenig); columns find rows one by one, moving those who have one."""
+    rows, cols, places = matrix
+    row_owner, col_owner = owners(rows, len(node_of)), owners(cols, len(node_of))
+    blocks = {}
+    for row, col in places:
+        pair = node_of[col_owner[col]], node_of[row_owner[row]]
+        if pair[0] != pair[1]:
+            blocks.setdefault(pair, {}).setdefault(col, []).append(row)
+    size = 0
+    for block in blocks.values():
+        mate = {}
+
+        def find_mate(col, tried):
+            for row in block[col]:
+                if row not in tried:
+                    tried.add(row)
+                    if row not in mate or find_mate(mate[row], tried):
+                        mate[row] = col
+                        return True
+            return False
+
+        size += sum(find_mate(col, set()) for col in block)
+    return size
+
+
+def check_spmm(report, methods, cover):
+    assert (report["op"], report["volume"]["check"]) == ("spmm", "ok"), report
+    rows, results = report["volume"]["inter_node_rows"], {r["method"]: r for r in report["results"]}
+    assert rows["cover"] == rows["cover_b"] + rows["cover_c"] == cover <= rows["limit"] <= rows["direct"], rows
+    assert cover <= rows["plan"] <= rows["direct"], rows
+    assert set(methods) <= set(results) and not any(r["wrong"] for r in results.values()), results
+    for result in results.values():
+        assert result["op"] == "spmm" and ("skipped" in result or 0 < result["min_us"] <= result["median_us"]), result
+        assert ("ratio" in result) == (result["method"] != "tulle" and "skipped" not in result), result
+    assert report["plan"]["setup_us"] > 0 and report["limits"]["total_by_longer_half"] > 0, report
+
+
+def case_spmm(tool, ranks):
+    sys.setrecursionlimit(20000)
+    path, node_of = tool.data("add32.mtx.xz"), [0] * 4 + [1] * 4
+    matrix = read_places(path)
+    least, limit = count_cover(matrix, node_of), count_volumes(matrix, node_of)["limit"]
+    own = ["tulle", "exchange", "multiply"]
+    words = ["spmm", "--matrix", path, "--topology", "2x4", "--iterations", 2, "--warmup", 1]
+    check_spmm(tool.report(ranks, *words, "--width", 8, "--cover", "least"), [*own, "allgather"], least)
+    check_spmm(tool.report(ranks, *words, "--width", 5, "--dtype", "f32", "--cover", "columns", "--trusted",
+                           "--peers", "none"), own, limit)
+    report = tool.report(ranks, *words, "--transpose", "--cover", "least", "--threads", 2)
+    check_spmm(report, own, least)
+    assert report["transposed"] and report["plan"]["cover"] == "least", report
+    for bad, text in ((["--width", 0], "--width"), (["--cover", "most"], "most"), (["--peers", "hypre"], "--peers"),
+                      (["--dtype", "f16"], "--dtype"), (["--topology", "3x3"], "3x3"), (["nonsense"], "nonsense")):
+        expect_failure(tool.run(2, *words[:3], *bad), 2, text)
+    assert "--transpose" in tool.run(1, "spmm", "--help").stdout
+
+
+def case_spmm_table(tool, ranks):
+    """Rows of minimum covers, where the real matrices are at hand; they may not be shipped."""
+    folder = os.path.join(tool.source_dir, "..", "shared", "data")
+    if not os.path.isdir(folder):
+        sys.exit(SKIPPED)
+    table = [("4elt", "4x4", 1124), ("memplus", "4x4", 9594), ("finan512", "4x4", 34296), ("email-Enron", "2x8", 6648),
+             ("pubmed", "2x8", 7078), ("dblp-2010", "2x8", 29900)]
+    for name, topology, cover in table:
+        report = tool.report(ranks, "spmm", "--matrix", os.path.join(folder, name, name + ".mtx.xz"), "--topology",
+                             topology, "--cover", "least", "--width", 2, "--peers", "none", "--iterations", 1,
+                             "--warmup", 0)
+        check_spmm(report, ["tulle"], cover)
+
+
 CASES = {
+    "spmm": lambda tool: case_spmm(tool, 8),
+    "spmm_table": lambda tool: case_spmm_table(tool, 16),
     "mesh_2x4": lambda tool: case_mesh(tool, 8, "2x4", [0] * 4 + [1] * 4),
     "mesh_4x4": lambda tool: case_mesh(tool, 16, "4x4", [r // 4 for r in range(16)], "--strategy", "balanced"),
     "mesh_ragged": lambda tool: case_mesh(tool, 8, "3,1,4", [0, 0, 0, 1, 2, 2, 2, 2], "--strategy", "rail"),
@@ -328,6 +424,7 @@ CASES = {
     "plan_file": lambda tool: case_plan_file(tool, 4),
     "bad_input": lambda tool: case_bad_input(tool, 2),
     "explain": lambda tool: case_explain(tool, 4),
+    "wire_precision": lambda tool: case_wire_precision(tool, 4),
     "memory": lambda tool: case_memory(tool, 4),
     "table": lambda tool: case_table(tool, 16),
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "src/comm.h"
+#include "src/transport/transport.h"
 #include "tests/support/trial.h"
 
 #define INIT TULLE_COMM_OPTIONS_INIT
@@ -243,6 +244,39 @@ static void test_comm_environment_timeout_is_read(void **state)
     unsetenv("TULLE_TIMEOUT_MS");
 }
 
+static void test_comm_environment_transport_is_read(void **state)
+{
+    static const char *const bad[] = {"shared_memory", "tcp"};
+    tulle_comm_options_t options = INIT;
+    tulle_comm_t *comm = NULL;
+    spt_assert_ok_all(tulle_comm_create(MPI_COMM_WORLD, NULL, &comm));
+    spt_assert_all(comm->carriers[0] == TULLE_TRANSPORT_MPI && !comm->is_carrier_asked);
+    tulle_comm_destroy(&comm);
+    setenv("TULLE_TRANSPORT", "cuda_staged", 1); /* for GPUs */
+    spt_assert_ok_all(tulle_comm_create(MPI_COMM_WORLD, NULL, &comm));
+    spt_assert_all(comm->carriers[0] == TULLE_TRANSPORT_MPI && !comm->is_carrier_asked);
+    tulle_comm_destroy(&comm);
+    setenv("TULLE_TRANSPORT", "mpi", 1);
+    spt_assert_ok_all(tulle_comm_create(MPI_COMM_WORLD, NULL, &comm));
+    spt_assert_all(comm->carriers[0] == TULLE_TRANSPORT_MPI && comm->is_carrier_asked);
+    tulle_comm_destroy(&comm);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        setenv("TULLE_TRANSPORT", bad[i], 1);
+        spt_assert_fails_alike(create(NULL), TULLE_ERR_ARG, bad[i]);
+    }
+    unsetenv("TULLE_TRANSPORT");
+    options.transport = TULLE_TRANSPORT_UCX;
+    if (tli_transport_is_built(TULLE_TRANSPORT_UCX)) {
+        spt_assert_ok_all(tulle_comm_create(MPI_COMM_WORLD, &options, &comm));
+        spt_assert_all(comm->carriers[0] == TULLE_TRANSPORT_UCX);
+        tulle_comm_destroy(&comm);
+        options.transport = spt_rank() == 0 ? TULLE_TRANSPORT_UCX : TULLE_TRANSPORT_AUTO;
+        spt_assert_all(spt_size() == 1 || create(&options) == TULLE_ERR_MISMATCH);
+    } else {
+        spt_assert_fails_alike(create(&options), TULLE_ERR_UNSUPPORTED, "ucx, which this build");
+    }
+}
+
 /* --- handles ----------------------------------------------------------------------------------------------------- */
 
 static void test_comm_null_handles_are_harmless(void **state)
@@ -296,6 +330,7 @@ int main(int argc, char **argv)
         spt_test(test_comm_of_a_part_of_the_job_works),
         spt_test(test_comm_environment_topology_is_used_unless_given),
         spt_test(test_comm_environment_timeout_is_read),
+        spt_test(test_comm_environment_transport_is_read),
         spt_test(test_comm_null_handles_are_harmless),
         spt_test(test_comm_retained_lives_on),
         spt_test(test_comm_many_at_once_do_not_meet),

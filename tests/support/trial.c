@@ -62,6 +62,7 @@ tulle_exchange_t *spt_trial_bind(const spt_trial_t *t, const tulle_plan_t *plan)
     tulle_exchange_options_t options = TULLE_EXCHANGE_OPTIONS_INIT;
     tulle_exchange_t *exchange = NULL;
     options.op = t->op;
+    options.wire_precision = t->wire_precision;
     spt_assert_ok_all(tulle_exchange_create(plan, t->direction, t->fields, t->num_fields, &options, &exchange));
     return exchange;
 }

@@ -14,7 +14,8 @@ typedef struct spt_trial {
     int64_t num_ghosts;
     tulle_direction_t direction;
     tulle_op_t op;
-    int has_rows_to_lend; /* buffers of fields added from now on come from tulle_alloc() */
+    tulle_wire_precision_t wire_precision; /* for running only: values are then off */
+    int has_rows_to_lend;                  /* buffers of fields added from now on come from tulle_alloc() */
     int num_fields;
     tulle_field_t fields[SPT_MAX_FIELDS];
     unsigned char *needed[SPT_MAX_FIELDS]; /* gather: dense rows expected */

@@ -201,6 +201,9 @@ static const refusal_t refusals[] = {
     {HEAD "shape 2x3\nlevel node overhead_ns=-1\nlevel rank\n", {":3:", "overhead", "at least 0"}},
     {HEAD "shape 2x3\nlevel node group_bytes_per_second=nan\nlevel rank\n", {":3:", "group bandwidth", "finite"}},
     {HEAD "shape 2x3\nlevel node width=1\nlevel rank\n", {":3:", "unknown key \"width\""}},
+    {HEAD "shape 2x3\nlevel node carrier=pigeon\nlevel rank\n", {":3:", "\"pigeon\" is no transport"}},
+    {HEAD "shape 2x3\nlevel node carrier=cuda_ipc\nlevel rank\n", {":3:", "must be auto, mpi or ucx"}},
+    {HEAD "shape 2x3\nlevel node ucx_small_ns=fast\nlevel rank\n", {":3:", "not a number"}},
 };
 
 static void test_load_malformed_file_names_the_line(void **state)

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "src/comm.h"
+#include "src/transport/transport.h"
 #include "tests/support/trial.h"
 #include "topology/probe.h"
 #include "trees.h"
@@ -157,6 +159,23 @@ static void test_link_of_absurd_times_stays_usable(void **state)
     tulle_topology_destroy(&topology);
 }
 
+static void test_carrier_is_ucx_only_where_it_gains_and_loses_nowhere(void **state)
+{
+    static const struct {
+        double small, large; /* of UCX by MPI */
+        tulle_transport_t carrier;
+    } cases[] = {{0.5, 0.5, TULLE_TRANSPORT_UCX},  {0.8, 1.0, TULLE_TRANSPORT_UCX},   {1.0, 0.85, TULLE_TRANSPORT_UCX},
+                 {1.04, 0.8, TULLE_TRANSPORT_UCX}, {0.97, 0.97, TULLE_TRANSPORT_MPI}, {0.3, 1.1, TULLE_TRANSPORT_MPI},
+                 {1.2, 0.3, TULLE_TRANSPORT_MPI},  {1.0, 1.0, TULLE_TRANSPORT_MPI},   {2.0, 2.0, TULLE_TRANSPORT_MPI},
+                 {0.0, 0.5, TULLE_TRANSPORT_MPI}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        tli_probe_times_t mpi = {.few_ns = 3e4, .all_ns = 2e6}, ucx = mpi;
+        ucx.few_ns *= cases[i].small;
+        ucx.all_ns *= cases[i].large;
+        assert_int_equal(tli_probe_carrier(&mpi, &ucx), cases[i].carrier);
+    }
+}
+
 /* --- live -------------------------------------------------------------------------------------------------------- */
 
 static tulle_topology_t *probe(tulle_comm_t *comm)
@@ -203,9 +222,80 @@ static void test_probe_gives_every_rank_the_same_usable_topology(void **state)
     }
 }
 
+/* Both are measured between nodes, and what is chosen follows from the figures; not where the carrier was asked for. */
+static void test_probe_compares_carriers_where_nobody_chose(void **state)
+{
+    int is_measured = spt_size() > 1 && tli_transport_is_built(TULLE_TRANSPORT_UCX);
+    for (int is_asked = 0; is_asked < 2; is_asked++) {
+        tulle_comm_options_t options = TULLE_COMM_OPTIONS_INIT;
+        tulle_comm_t *comm = NULL;
+        tulle_carrier_t carrier;
+        options.topology_text = spt_size() > 1 ? spt_topology(1) : "1x1";
+        options.transport = is_asked ? TULLE_TRANSPORT_MPI : TULLE_TRANSPORT_AUTO;
+        spt_assert_ok_all(tulle_comm_create(MPI_COMM_WORLD, &options, &comm));
+        tulle_topology_t *topology = probe(comm);
+        assert_int_equal(tulle_topology_get_carrier(topology, 0, &carrier), TULLE_OK);
+        if (is_measured && !is_asked) {
+            tli_probe_times_t mpi = {.few_ns = carrier.mpi_small_ns, .all_ns = carrier.mpi_large_ns};
+            tli_probe_times_t ucx = {.few_ns = carrier.ucx_small_ns, .all_ns = carrier.ucx_large_ns};
+            spt_assert_all(ucx.few_ns > 0 && ucx.all_ns > 0 && carrier.transport == tli_probe_carrier(&mpi, &ucx));
+        } else {
+            spt_assert_all(carrier.transport == TULLE_TRANSPORT_AUTO && carrier.ucx_small_ns == 0);
+        }
+        spt_assert_comm_works(comm);
+        tulle_topology_destroy(&topology);
+        tulle_comm_destroy(&comm);
+    }
+}
+
+/* A communicator follows its topology; what was asked for comes first. */
+static void test_carrier_of_the_topology_is_taken(void **state)
+{
+    tulle_transport_t ucx = tli_transport_is_built(TULLE_TRANSPORT_UCX) ? TULLE_TRANSPORT_UCX : TULLE_TRANSPORT_MPI;
+    tulle_carrier_t carrier = {TULLE_TRANSPORT_UCX, 4e4, 2e6, 3e4, 1e6};
+    tulle_comm_options_t options = TULLE_COMM_OPTIONS_INIT;
+    tulle_topology_t *topology = NULL;
+    assert_int_equal(tulle_topology_parse(spt_size() > 1 ? spt_topology(1) : "1x1", spt_size(), &topology), TULLE_OK);
+    assert_int_equal(tulle_topology_set_carrier(topology, 0, &carrier), TULLE_OK);
+    options.topology = topology;
+    for (int is_asked = 0; is_asked < 2; is_asked++) {
+        tulle_comm_t *comm = NULL;
+        options.transport = is_asked ? TULLE_TRANSPORT_MPI : TULLE_TRANSPORT_AUTO;
+        spt_assert_ok_all(tulle_comm_create(MPI_COMM_WORLD, &options, &comm));
+        spt_assert_all(comm->carriers[0] == (is_asked ? TULLE_TRANSPORT_MPI : ucx));
+        spt_assert_comm_works(comm);
+        tulle_comm_destroy(&comm);
+    }
+    carrier.transport = spt_rank() == 0 ? TULLE_TRANSPORT_MPI : TULLE_TRANSPORT_UCX;
+    assert_int_equal(tulle_topology_set_carrier(topology, 0, &carrier), TULLE_OK);
+    options.transport = TULLE_TRANSPORT_AUTO;
+    if (spt_size() > 1 && ucx == TULLE_TRANSPORT_UCX) {
+        tulle_comm_t *none = NULL;
+        spt_assert_fails_alike(tulle_comm_create(MPI_COMM_WORLD, &options, &none), TULLE_ERR_MISMATCH, "carries");
+    }
+    tulle_topology_destroy(&topology);
+}
+
+static void test_carrier_that_cannot_be_is_refused(void **state)
+{
+    tulle_carrier_t carrier = {TULLE_TRANSPORT_CUDA_IPC, 0, 0, 0, 0};
+    tulle_topology_t *topology = NULL;
+    assert_int_equal(tulle_topology_parse("2x1", 2, &topology), TULLE_OK);
+    assert_int_equal(tulle_topology_set_carrier(topology, 0, &carrier), TULLE_ERR_ARG);
+    carrier.transport = TULLE_TRANSPORT_UCX;
+    assert_int_equal(tulle_topology_set_carrier(topology, 2, &carrier), TULLE_ERR_ARG);
+    assert_int_equal(tulle_topology_set_carrier(topology, 0, NULL), TULLE_ERR_ARG);
+    assert_int_equal(tulle_topology_get_carrier(NULL, 0, &carrier), TULLE_ERR_ARG);
+    carrier.ucx_large_ns = -1;
+    assert_int_equal(tulle_topology_set_carrier(topology, 0, &carrier), TULLE_ERR_ARG);
+    assert_int_equal(tulle_topology_get_carrier(topology, 0, &carrier), TULLE_OK);
+    assert_int_equal(carrier.transport, TULLE_TRANSPORT_AUTO);
+    tulle_topology_destroy(&topology);
+}
+
 static void test_probe_result_survives_a_file(void **state)
 {
-    tulle_comm_t *comm = spt_comm(spt_topology(0), 0);
+    tulle_comm_t *comm = spt_comm(spt_size() > 1 ? spt_topology(1) : "1x1", 0);
     tulle_topology_t *topology = probe(comm), *loaded = NULL;
     char path[64];
     snprintf(path, sizeof path, "/tmp/tulle-probe-%ld-%d.topo", (long)getpid(), spt_rank());
@@ -213,6 +303,14 @@ static void test_probe_result_survives_a_file(void **state)
     spt_assert_ok_all(tulle_topology_load(path, spt_size(), &loaded));
     remove(path);
     spt_assert_all(tli_topology_equal(topology, loaded));
+    for (int level = 0; level < tulle_topology_num_levels(topology); level++) {
+        tulle_carrier_t written, read;
+        assert_int_equal(tulle_topology_get_carrier(topology, level, &written), TULLE_OK);
+        assert_int_equal(tulle_topology_get_carrier(loaded, level, &read), TULLE_OK);
+        spt_assert_all(written.transport == read.transport && written.mpi_small_ns == read.mpi_small_ns &&
+                       written.mpi_large_ns == read.mpi_large_ns && written.ucx_small_ns == read.ucx_small_ns &&
+                       written.ucx_large_ns == read.ucx_large_ns);
+    }
     tulle_topology_destroy(&loaded);
     tulle_topology_destroy(&topology);
     tulle_comm_destroy(&comm);
@@ -246,7 +344,11 @@ int main(int argc, char **argv)
         spt_test(test_far_owner_is_on_another_node_and_its_rail_is_not_the_rank),
         spt_test(test_link_follows_from_times),
         spt_test(test_link_of_absurd_times_stays_usable),
+        spt_test(test_carrier_is_ucx_only_where_it_gains_and_loses_nowhere),
+        spt_test(test_probe_compares_carriers_where_nobody_chose),
         spt_test(test_probe_gives_every_rank_the_same_usable_topology),
+        spt_test(test_carrier_of_the_topology_is_taken),
+        spt_test(test_carrier_that_cannot_be_is_refused),
         spt_test(test_probe_result_survives_a_file),
         spt_test(test_probe_bad_arguments_are_refused_everywhere),
     };

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "src/device/pack_kernel.h"
+#include "src/device/wire_kernel.h"
 #include "tests/support/emulated_gpu/emulated_gpu.h"
 
 #define NUM_THREADS (3 * TLI_WARP_THREADS)
@@ -46,20 +47,41 @@ typedef struct reduction {
     int64_t areas_alignment;
 } reduction_t;
 
-static void run_reduction(const void *args)
+static void check_reduction(const tli_reduce_args_t *rows)
 {
-    const reduction_t *reduction = args;
-    const tli_reduce_args_t *rows = &reduction->rows;
-    tli_shape_t shape = tli_reduce_shape(rows, reduction->areas_alignment);
-    int size = (int)tulle_datatype_size(rows->datatype);
     check(rows->target.base, "target rows");
     check(rows->target_index, "target indices");
     check(rows->entry_ptr, "entries");
     check(rows->entry_area, "areas of entries");
     check(rows->entry_row, "rows of entries");
     check(rows->areas, "areas");
+}
+
+static void run_reduction(const void *args)
+{
+    const reduction_t *reduction = args;
+    const tli_reduce_args_t *rows = &reduction->rows;
+    tli_shape_t shape = tli_reduce_shape(rows, reduction->areas_alignment);
+    int size = (int)tulle_datatype_size(rows->datatype);
+    check_reduction(rows);
     for (int64_t thread = 0; thread < NUM_THREADS; thread++)
         tli_reduce_thread(rows, &shape, rows->datatype, size, rows->op, thread, NUM_THREADS);
+}
+
+static void run_wire(const void *args)
+{
+    const tli_wire_args_t *wire = args;
+    check_copy(&wire->copy.rows);
+    check_reduction(&wire->reduction.rows);
+    check(wire->reduction.area_precision, "precisions of areas");
+    for (int64_t thread = 0; thread < NUM_THREADS; thread++)
+        tli_wire_thread(wire, tli_wire_lane_bits(wire), thread, NUM_THREADS);
+}
+
+tulle_status_t tli_wire_rows_launch(const tli_wire_args_t *args, void *stream)
+{
+    emulated_gpu_enqueue(stream, run_wire, args, sizeof *args);
+    return TULLE_OK;
 }
 
 tulle_status_t tli_copy_rows_launch(const tli_copy_args_t *args, void *stream)

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "src/arena.h"
@@ -22,6 +23,7 @@
 #define MOST_RANKS    16
 #define MOST_MESSAGES (2 * MOST_RANKS)
 #define BOX_BYTES     16384
+#define MOST_NAPS     500
 
 typedef struct box {
     _Atomic uint32_t is_full;
@@ -213,14 +215,15 @@ void tli_nccl_abort(tli_nccl_t *nccl)
     atomic_store(&nccl->is_aborted, 1);
 }
 
-/* As ncclCommFinalize(), for all ranks at once. */
+/* As ncclCommFinalize(), for all ranks at once; those that gave up may never come, and are waited for a while. */
 void tli_nccl_close(tli_nccl_t *nccl)
 {
+    const struct timespec nap = {0, 1000000};
     if (nccl == NULL)
         return;
     atomic_fetch_add(&nccl->post->num_closed, 1);
-    while (atomic_load(&nccl->post->num_closed) < nccl->num_ranks && !atomic_load(&nccl->is_aborted))
-        sched_yield();
+    for (int i = 0; i < MOST_NAPS && atomic_load(&nccl->post->num_closed) < nccl->num_ranks; i++)
+        nanosleep(&nap, NULL);
     munmap(nccl->post, sizeof(post_t));
     if (nccl->own_file >= 0)
         close(nccl->own_file);

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * One product: partial rows first, because others wait for them; own columns while rows travel; gathered rows part
+ * after part, in a fixed order, each as soon as it is here. */
+#include <string.h>
+
+#include "collectives/spmm.h"
+#include "src/agree.h"
+
+/* Products of scalars between two looks at what arrived: some 50 microseconds. */
+#define WORK_BETWEEN_POLLS 400000
+
+typedef struct run {
+    tulle_spmm_t *spmm;
+    const tli_spmm_way_t *way;
+    tli_spmm_binding_t *binding;    /* NULL: not yet */
+    const tulle_product_t *product; /* checked */
+} run_t;
+
+static void make_progress(const run_t *r)
+{
+    const tulle_exchange_t *x = r->binding->gather != NULL ? r->binding->gather : r->binding->scatter;
+    if (x != NULL)
+        tli_exchange_advance(x);
+}
+
+/* Rows from a first one on that are a good piece of work. */
+static int64_t end_of_piece(const run_t *r, const tli_sparse_t *block, int64_t first)
+{
+    int64_t most = block->row_ptr[first] + WORK_BETWEEN_POLLS / r->product->width, last = first + 1;
+    while (last < block->num_rows && block->row_ptr[last + 1] <= most)
+        last++;
+    return last;
+}
+
+static void multiply(const run_t *r, tli_multiply_args_t *args)
+{
+    for (int64_t row = 0; row < args->block->num_rows; row = args->last) {
+        args->first = row;
+        args->last = end_of_piece(r, args->block, row);
+        tli_multiply(args);
+        make_progress(r);
+    }
+}
+
+static void multiply_partial(const run_t *r)
+{
+    const tulle_product_t *p = r->product;
+    tli_multiply_args_t args = {.block = &r->way->partial,
+                                .datatype = r->spmm->type,
+                                .width = p->width,
+                                .b = p->b,
+                                .b_stride = p->b_stride,
+                                .c = r->binding->partials,
+                                .c_stride = p->width,
+                                .alpha = p->alpha,
+                                .num_threads = r->spmm->options.num_threads};
+    multiply(r, &args);
+}
+
+static void multiply_own(const run_t *r)
+{
+    const tulle_product_t *p = r->product;
+    tli_multiply_args_t args = {.block = &r->way->own,
+                                .datatype = r->spmm->type,
+                                .width = p->width,
+                                .b = p->b,
+                                .b_stride = p->b_stride,
+                                .c = p->c,
+                                .c_stride = p->c_stride,
+                                .alpha = p->alpha,
+                                .beta = p->beta,
+                                .num_threads = r->spmm->options.num_threads};
+    multiply(r, &args);
+}
+
+static tulle_status_t multiply_parts(const run_t *r)
+{
+    tulle_status_t st = TULLE_OK;
+    const tulle_product_t *p = r->product;
+    tli_multiply_args_t args = {.datatype = r->spmm->type,
+                                .width = p->width,
+                                .b = r->binding->ghosts,
+                                .b_stride = p->width,
+                                .c = p->c,
+                                .c_stride = p->c_stride,
+                                .alpha = p->alpha,
+                                .beta = 1,
+                                .num_threads = r->spmm->options.num_threads};
+    for (int i = 0; i < r->way->num_parts; i++) {
+        const tli_spmm_part_t *part = &r->way->parts[i];
+        if (r->binding->gather != NULL)
+            TLI_TRY(tli_exchange_wait_for(r->binding->gather, part->messages, part->num_messages));
+        args.block = &part->block;
+        multiply(r, &args);
+    }
+done:
+    return st;
+}
+
+static void clear_landings(const run_t *r)
+{
+    size_t row_bytes = (size_t)r->product->width * tulle_datatype_size(r->spmm->type);
+    for (int64_t i = 0; i < r->way->num_landings; i++)
+        memset((char *)r->binding->landed + (size_t)r->way->landings[i] * row_bytes, 0, row_bytes);
+}
+
+static void add_landings(const run_t *r)
+{
+    const tulle_product_t *p = r->product;
+    int64_t scalar_bytes = (int64_t)tulle_datatype_size(r->spmm->type);
+    tli_copy_args_t add = {{p->c, p->c_stride * scalar_bytes},
+                           {r->binding->landed, p->width * scalar_bytes},
+                           r->way->landings,
+                           r->way->landings,
+                           r->way->num_landings,
+                           p->width * scalar_bytes};
+    tli_combine_rows(&add, r->spmm->type, TULLE_OP_SUM, p->width);
+}
+
+static tulle_status_t start(const run_t *r)
+{
+    tulle_status_t st = TULLE_OK;
+    const tli_spmm_binding_t *binding = r->binding;
+    if (binding->gather != NULL) {
+        tli_exchange_move_owned(binding->gather, (void *)r->product->b, r->product->b_stride);
+        TLI_TRY(tulle_exchange_start(binding->gather, NULL));
+    }
+    if (binding->scatter != NULL) {
+        clear_landings(r);
+        multiply_partial(r);
+        TLI_TRY(tulle_exchange_start(binding->scatter, NULL));
+    }
+done:
+    return st;
+}
+
+static tulle_status_t finish(const run_t *r)
+{
+    tulle_status_t st = TULLE_OK;
+    TLI_TRY(multiply_parts(r));
+    if (r->binding->gather != NULL)
+        TLI_TRY(tulle_exchange_wait(r->binding->gather));
+    if (r->binding->scatter != NULL) {
+        TLI_TRY(tulle_exchange_wait(r->binding->scatter));
+        add_landings(r);
+    }
+done:
+    return st;
+}
+
+/* What needs no other rank is done while ranks agree. Should they not, what was started is thrown away, by all ranks
+ * alike: exchanges that are under way can only be destroyed. */
+static tulle_status_t begin_and_agree(run_t *r, tulle_status_t local, const tulle_product_t *checked)
+{
+    tulle_spmm_t *spmm = r->spmm;
+    MPI_Comm mpi = spmm->comm->mpi;
+    tli_agreement_t agreement;
+    tulle_status_t st = local;
+    r->binding = st == TULLE_OK ? tli_spmm_find_binding(spmm, r->way, checked->width) : NULL;
+    tli_agree_begin(mpi, st, checked->width, &agreement);
+    if (r->binding != NULL) {
+        st = start(r);
+        multiply_own(r);
+    }
+    tulle_status_t agreed = tli_agree_end(mpi, &agreement, "the width");
+    if (agreed != TULLE_OK)
+        tli_spmm_unbind(spmm);
+    return agreed != TULLE_OK ? agreed : st;
+}
+
+static tulle_status_t run(tulle_spmm_t *spmm, tli_spmm_way_t *way, const tulle_product_t *product, void *stream)
+{
+    tulle_status_t st = TULLE_OK;
+    tulle_product_t checked;
+    run_t r = {spmm, way, NULL, &checked};
+    st = tli_spmm_check(spmm, way, product, stream, &checked);
+    if (!spmm->options.is_trusted)
+        st = begin_and_agree(&r, st, &checked);
+    if (st != TULLE_OK)
+        goto done;
+    if (r.binding == NULL) {
+        TLI_TRY(tli_spmm_bind(spmm, way, &checked, &r.binding));
+        TLI_TRY(start(&r));
+        multiply_own(&r);
+    }
+    TLI_TRY(finish(&r));
+done:
+    return st;
+}
+
+tulle_status_t tli_spmm_run_local(tulle_spmm_t *spmm, int is_transposed, const tulle_product_t *product)
+{
+    tulle_status_t st = TULLE_OK;
+    const tli_spmm_way_t *way = is_transposed ? &spmm->transposed : &spmm->forward;
+    tulle_product_t p = *product;
+    tli_spmm_binding_t *binding = NULL;
+    p.b_stride = p.b_stride == 0 ? p.width : p.b_stride;
+    p.c_stride = p.c_stride == 0 ? p.width : p.c_stride;
+    TLI_TRY(tli_spmm_bind(spmm, way, &p, &binding));
+    tli_spmm_binding_t rows = *binding;
+    rows.gather = rows.scatter = NULL;
+    run_t r = {spmm, way, &rows, &p};
+    clear_landings(&r);
+    multiply_partial(&r);
+    multiply_own(&r);
+    TLI_TRY(multiply_parts(&r));
+    add_landings(&r);
+done:
+    return st;
+}
+
+tulle_status_t tulle_spmm_run(tulle_spmm_t *spmm, const tulle_product_t *product, void *stream)
+{
+    tulle_status_t st = TULLE_OK;
+    TLI_TRY(tli_check_spmm(spmm));
+    TLI_TRY(run(spmm, &spmm->forward, product, stream));
+done:
+    return st;
+}
+
+tulle_status_t tulle_spmm_run_transpose(tulle_spmm_t *spmm, const tulle_product_t *product, void *stream)
+{
+    tulle_status_t st = TULLE_OK;
+    TLI_TRY(tli_check_spmm(spmm));
+    TLI_TRY(run(spmm, &spmm->transposed, product, stream));
+done:
+    return st;
+}

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The values of a distributed sparse matrix: replaced, and inner products at its nonzeros. Those of moved nonzeros
+ * travel by a plan of their own, one scalar each: there by gather, back by scatter. */
+#include <string.h>
+
+#include "collectives/plan.h"
+#include "collectives/spmm.h"
+#include "src/agree.h"
+
+/* Made when first asked for: products do without. @collective */
+static tulle_status_t plan_values(tulle_spmm_t *spmm)
+{
+    tulle_status_t st = TULLE_OK;
+    tulle_pattern_t *pattern = NULL;
+    const tli_spmm_moved_t *moved = &spmm->moved;
+    tulle_plan_options_t options = TULLE_PLAN_OPTIONS_INIT;
+    options.row_bytes = (int64_t)tulle_datatype_size(spmm->type);
+    if (spmm->scatter == NULL || spmm->values_plan != NULL)
+        goto done;
+    TLI_TRY(tulle_pattern_create_from_forest(spmm->comm, spmm->num_nonzeros, moved->num, moved->rank, moved->entry,
+                                             &pattern));
+    TLI_TRY(tulle_plan_create(spmm->comm, pattern, &options, &spmm->values_plan));
+done:
+    tulle_pattern_destroy(&pattern);
+    return st;
+}
+
+static tulle_status_t check_values(const tulle_spmm_t *spmm, const void *values)
+{
+    tulle_status_t st = TULLE_OK;
+    TLI_REQUIRE(values != NULL || spmm->num_nonzeros == 0, TULLE_ERR_ARG, "values are NULL but there are %lld nonzeros",
+                (long long)spmm->num_nonzeros);
+done:
+    return st;
+}
+
+tulle_status_t tulle_spmm_set_values(tulle_spmm_t *spmm, const void *values)
+{
+    tulle_status_t st = TULLE_OK;
+    TLI_TRY(tli_check_spmm(spmm));
+    TLI_TRY(tli_agree(spmm->comm->mpi, check_values(spmm, values)));
+    TLI_TRY(plan_values(spmm));
+    if (spmm->num_nonzeros > 0)
+        memcpy(spmm->values, values, (size_t)spmm->num_nonzeros * tulle_datatype_size(spmm->type));
+    if (spmm->values_plan != NULL)
+        TLI_TRY(tulle_gather(spmm->values_plan, spmm->values, spmm->moved.values, spmm->type, 1, NULL));
+    tli_spmm_fill(spmm);
+done:
+    return st;
+}
+
+/* --- inner products ---------------------------------------------------------------------------------------------- */
+
+/* X as B in a product, Y as B in a transposed one: both gathered, with what each needs for it. */
+typedef struct sampling {
+    tulle_spmm_t *spmm;
+    tulle_product_t x, y;            /* checked; only width, b, b_stride and alpha count */
+    tli_spmm_binding_t *of_x, *of_y; /* of_y is NULL where nothing moved */
+    void *moved;                     /* [moved] results for others */
+} sampling_t;
+
+static void sample(const sampling_t *s, const tli_sparse_t *block, const void *x, int64_t x_stride, const void *y,
+                   int64_t y_stride, void *values_out)
+{
+    tli_multiply_args_t args = {.block = block,
+                                .last = block->num_rows,
+                                .datatype = s->spmm->type,
+                                .width = s->x.width,
+                                .b = x,
+                                .b_stride = x_stride,
+                                .c = (void *)y, /* is only read */
+                                .c_stride = y_stride,
+                                .alpha = s->x.alpha};
+    tli_multiply_sampled(&args, values_out);
+}
+
+static tulle_status_t start_gather(const tli_spmm_binding_t *binding, const tulle_product_t *product)
+{
+    if (binding == NULL || binding->gather == NULL)
+        return TULLE_OK;
+    tli_exchange_move_owned(binding->gather, (void *)product->b, product->b_stride);
+    return tulle_exchange_start(binding->gather, NULL);
+}
+
+static tulle_status_t execute(const sampling_t *s, void *values_out)
+{
+    tulle_status_t st = TULLE_OK;
+    const tli_spmm_way_t *way = &s->spmm->forward;
+    int64_t width = s->x.width;
+    TLI_TRY(start_gather(s->of_x, &s->x));
+    TLI_TRY(start_gather(s->of_y, &s->y));
+    sample(s, &way->own, s->x.b, s->x.b_stride, s->y.b, s->y.b_stride, values_out);
+    if (s->of_x->gather != NULL)
+        TLI_TRY(tulle_exchange_wait(s->of_x->gather));
+    for (int part = 0; part < way->num_parts; part++)
+        sample(s, &way->parts[part].block, s->of_x->ghosts, width, s->y.b, s->y.b_stride, values_out);
+    if (s->of_y != NULL) {
+        TLI_TRY(tulle_exchange_wait(s->of_y->gather));
+        sample(s, &way->partial, s->x.b, s->x.b_stride, s->of_y->ghosts, width, s->moved);
+        TLI_TRY(tulle_scatter(s->spmm->values_plan, s->moved, values_out, s->spmm->type, 1, TULLE_OP_REPLACE, NULL));
+    }
+done:
+    return st;
+}
+
+tulle_status_t tulle_spmm_run_sampled(tulle_spmm_t *spmm, const tulle_product_t *product, void *values_out)
+{
+    tulle_status_t st = TULLE_OK;
+    sampling_t s = {.spmm = spmm};
+    tli_arena_t scratch = TLI_ARENA_INIT;
+    TLI_TRY(tli_check_spmm(spmm));
+    st = tli_spmm_check(spmm, &spmm->forward, product, NULL, &s.x);
+    s.y = (tulle_product_t){.width = s.x.width, .b = s.x.c, .b_stride = s.x.c_stride};
+    if (st == TULLE_OK)
+        st = check_values(spmm, values_out);
+    if (st == TULLE_OK && spmm->scatter != NULL && !spmm->transposed.is_ready)
+        st = tli_spmm_prepare(spmm, &spmm->transposed);
+    if (st == TULLE_OK)
+        st = tli_arena_alloc_raw(&scratch, spmm->moved.num, tulle_datatype_size(spmm->type), &s.moved);
+    TLI_TRY(tli_agree_on(spmm->comm->mpi, st, s.x.width, "the width"));
+    TLI_TRY(plan_values(spmm));
+    TLI_TRY(tli_spmm_bind(spmm, &spmm->forward, &s.x, &s.of_x));
+    if (spmm->scatter != NULL)
+        TLI_TRY(tli_spmm_bind(spmm, &spmm->transposed, &s.y, &s.of_y));
+    TLI_TRY(execute(&s, values_out));
+done:
+    tli_arena_release(&scratch);
+    return st;
+}

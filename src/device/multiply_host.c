@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Sparse block times dense rows, in host memory: by the longest vectors that the processor has, by threads where the
+ * caller says so. Every row is computed by one thread in the order of its nonzeros, whatever their number. */
+#include "src/device/multiply.h"
+
+#include <stddef.h>
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+#if defined(__clang__)
+#define UNROLL _Pragma("unroll")
+#else
+#define UNROLL _Pragma("GCC unroll 8")
+#endif
+
+typedef void (*rows_t)(const tli_multiply_args_t *args, int64_t first, int64_t last, int64_t column);
+
+/* --- by column: what fills no vector ----------------------------------------------------------------------------- */
+
+static void f32_columns(const tli_multiply_args_t *args, int64_t first, int64_t last, int64_t column)
+{
+    const tli_sparse_t *block = args->block;
+    const float *values = block->values, *b = args->b;
+    for (int64_t i = first; i < last; i++) {
+        float *c = (float *)args->c + (block->row != NULL ? block->row[i] : i) * args->c_stride;
+        for (int64_t k = column; k < args->width; k++) {
+            float sum = 0;
+            for (int64_t e = block->row_ptr[i]; e < block->row_ptr[i + 1]; e++)
+                sum += values[e] * b[block->col[e] * args->b_stride + k];
+            c[k] = (float)args->alpha * sum + (args->beta == 0 ? 0 : (float)args->beta * c[k]);
+        }
+    }
+}
+
+static void f64_columns(const tli_multiply_args_t *args, int64_t first, int64_t last, int64_t column)
+{
+    const tli_sparse_t *block = args->block;
+    const double *values = block->values, *b = args->b;
+    for (int64_t i = first; i < last; i++) {
+        double *c = (double *)args->c + (block->row != NULL ? block->row[i] : i) * args->c_stride;
+        for (int64_t k = column; k < args->width; k++) {
+            double sum = 0;
+            for (int64_t e = block->row_ptr[i]; e < block->row_ptr[i + 1]; e++)
+                sum += values[e] * b[block->col[e] * args->b_stride + k];
+            c[k] = args->alpha * sum + (args->beta == 0 ? 0 : args->beta * c[k]);
+        }
+    }
+}
+
+/* --- by vectors, from short to long ------------------------------------------------------------------------------ */
+
+#define SCALAR       float
+#define VECTOR_BYTES 16
+#define NAME(x)      f32_##x
+#define TARGET
+#define NARROWER f32_columns
+#include "src/device/multiply_rows.h"
+#define SCALAR       double
+#define VECTOR_BYTES 16
+#define NAME(x)      f64_##x
+#define TARGET
+#define NARROWER f64_columns
+#include "src/device/multiply_rows.h"
+
+#ifdef __x86_64__
+#define AVX2   __attribute__((target("avx2,fma")))
+#define AVX512 __attribute__((target("avx512f")))
+
+#define SCALAR       float
+#define VECTOR_BYTES 32
+#define NAME(x)      f32_avx2_##x
+#define TARGET       AVX2
+#define NARROWER     f32_rows
+#include "src/device/multiply_rows.h"
+#define SCALAR       double
+#define VECTOR_BYTES 32
+#define NAME(x)      f64_avx2_##x
+#define TARGET       AVX2
+#define NARROWER     f64_rows
+#include "src/device/multiply_rows.h"
+#define SCALAR       float
+#define VECTOR_BYTES 64
+#define NAME(x)      f32_avx512_##x
+#define TARGET       AVX512
+#define NARROWER     f32_avx2_rows
+#include "src/device/multiply_rows.h"
+#define SCALAR       double
+#define VECTOR_BYTES 64
+#define NAME(x)      f64_avx512_##x
+#define TARGET       AVX512
+#define NARROWER     f64_avx2_rows
+#include "src/device/multiply_rows.h"
+
+static rows_t choose_rows(tulle_datatype_t datatype)
+{
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("fma"))
+        return datatype == TULLE_F32 ? f32_avx512_rows : f64_avx512_rows;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        return datatype == TULLE_F32 ? f32_avx2_rows : f64_avx2_rows;
+    return datatype == TULLE_F32 ? f32_rows : f64_rows;
+}
+#else
+static rows_t choose_rows(tulle_datatype_t datatype)
+{
+    return datatype == TULLE_F32 ? f32_rows : f64_rows;
+}
+#endif
+
+/* --- by threads -------------------------------------------------------------------------------------------------- */
+
+#ifdef _OPENMP
+/* Row at which a thread begins: all have about as many nonzeros. */
+static int64_t first_of_thread(const tli_multiply_args_t *args, int thread, int num_threads)
+{
+    const int64_t *row_ptr = args->block->row_ptr;
+    int64_t all = row_ptr[args->last] - row_ptr[args->first], low = args->first, high = args->last;
+    int64_t wanted = row_ptr[args->first] + all * thread / num_threads;
+    while (low < high && thread < num_threads) {
+        int64_t middle = low + (high - low) / 2;
+        if (row_ptr[middle] < wanted)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return thread < num_threads ? low : args->last;
+}
+
+static void multiply_by_threads(const tli_multiply_args_t *args, rows_t rows)
+{
+#pragma omp parallel num_threads(args->num_threads)
+    {
+        int thread = omp_get_thread_num(), num_threads = omp_get_num_threads();
+        rows(args, first_of_thread(args, thread, num_threads), first_of_thread(args, thread + 1, num_threads), 0);
+    }
+}
+#endif
+
+void tli_multiply(const tli_multiply_args_t *args)
+{
+    rows_t rows = choose_rows(args->datatype);
+#ifdef _OPENMP
+    if (args->num_threads > 1) {
+        multiply_by_threads(args, rows);
+        return;
+    }
+#endif
+    rows(args, args->first, args->last, 0);
+}
+
+int tli_multiply_num_threads(int wanted, int num_ranks)
+{
+#ifdef _OPENMP
+    int share = omp_get_num_procs() / num_ranks, most = omp_get_max_threads();
+    if (wanted > 0)
+        return wanted;
+    share = share < most ? share : most;
+    return share > 1 ? share : 1;
+#else
+    (void)wanted, (void)num_ranks;
+    return 1;
+#endif
+}
+
+/* --- inner products ---------------------------------------------------------------------------------------------- */
+
+static double dot_f32(const float *b, const float *c, int64_t width)
+{
+    double sum = 0;
+    for (int64_t k = 0; k < width; k++)
+        sum += (double)b[k] * (double)c[k];
+    return sum;
+}
+
+static double dot_f64(const double *b, const double *c, int64_t width)
+{
+    double sum = 0;
+    for (int64_t k = 0; k < width; k++)
+        sum += b[k] * c[k];
+    return sum;
+}
+
+static void sample(const tli_multiply_args_t *args, int64_t row, int64_t e, void *values_out)
+{
+    const tli_sparse_t *block = args->block;
+    int64_t at_b = block->col[e] * args->b_stride, at_c = row * args->c_stride;
+    if (args->datatype == TULLE_F32)
+        ((float *)values_out)[block->entry[e]] =
+            (float)(args->alpha * dot_f32((const float *)args->b + at_b, (const float *)args->c + at_c, args->width));
+    else
+        ((double *)values_out)[block->entry[e]] =
+            args->alpha * dot_f64((const double *)args->b + at_b, (const double *)args->c + at_c, args->width);
+}
+
+void tli_multiply_sampled(const tli_multiply_args_t *args, void *values_out)
+{
+    const tli_sparse_t *block = args->block;
+    for (int64_t i = args->first; i < args->last; i++)
+        for (int64_t e = block->row_ptr[i]; e < block->row_ptr[i + 1]; e++)
+            sample(args, block->row != NULL ? block->row[i] : i, e, values_out);
+}

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The worker of a communicator and its connections. Addresses travel over MPI, between neighbours only. */
+#include "src/transport/ucx_worker.h"
+
+#include <sched.h>
+
+#include "src/agree.h"
+
+/* [ms] How long the last messages are waited for once something failed. */
+#define LINGER_MS 500
+
+/* Tag of the last word between two ranks: exchanges begin at higher ones, and sparse exchanges are over. */
+#define FAREWELL_TAG 0
+
+tulle_status_t tli_fail_ucx(ucs_status_t status, const char *where, const char *what)
+{
+    return tli_fail(TULLE_ERR_TRANSPORT, status, where, "%s: %s (UCX)", what, ucs_status_string(status));
+}
+
+tulle_status_t tli_fail_ucx_peer(const tulle_comm_t *comm, int rank, ucs_status_t status, const char *where)
+{
+    return tli_fail(TULLE_ERR_TRANSPORT, status, where, "rank %d lost rank %d (level %s, transport ucx): %s",
+                    comm->rank, rank, tli_comm_level_name(comm, rank), ucs_status_string(status));
+}
+
+#define TLI_UCX(call, what)                                                                                            \
+    do {                                                                                                               \
+        ucs_status_t ucx_status_ = (call);                                                                             \
+        if (ucx_status_ != UCS_OK) {                                                                                   \
+            st = tli_fail_ucx(ucx_status_, TLI_WHERE, (what));                                                         \
+            goto done;                                                                                                 \
+        }                                                                                                              \
+    } while (0)
+
+/* --- taking down ------------------------------------------------------------------------------------------------- */
+
+typedef struct limit {
+    double since;  /* [s] */
+    int64_t in_ms; /* 0: none */
+} limit_t;
+
+static int is_over(const limit_t *limit)
+{
+    return limit->in_ms > 0 && (MPI_Wtime() - limit->since) * 1e3 > (double)limit->in_ms;
+}
+
+static void progress(const tli_ucx_t *ucx)
+{
+    if (ucp_worker_progress(ucx->worker) == 0)
+        sched_yield();
+}
+
+static void await(const tli_ucx_t *ucx, void *request, const limit_t *limit)
+{
+    if (UCS_PTR_IS_PTR(request)) {
+        while (ucp_request_check_status(request) == UCS_INPROGRESS && !is_over(limit))
+            progress(ucx);
+        ucp_request_free(request);
+    }
+}
+
+/* What was handed to UCX may still be on its way out. */
+static void flush(const tli_ucx_t *ucx, const limit_t *limit)
+{
+    const ucp_request_param_t param = {0};
+    await(ucx, ucp_worker_flush_nbx(ucx->worker, &param), limit);
+}
+
+static void begin_farewell(const tulle_comm_t *comm, tli_ucx_peer_t *peer)
+{
+    peer->farewell[0] = peer->farewell[1] = MPI_REQUEST_NULL;
+    if (peer->has_met) {
+        MPI_Irecv(NULL, 0, MPI_BYTE, peer->rank, FAREWELL_TAG, comm->mpi, &peer->farewell[0]);
+        MPI_Isend(NULL, 0, MPI_BYTE, peer->rank, FAREWELL_TAG, comm->mpi, &peer->farewell[1]);
+    }
+}
+
+static void end_farewell(const tli_ucx_t *ucx, tli_ucx_peer_t *peer, const limit_t *limit)
+{
+    int is_done = 0;
+    while (MPI_Testall(2, peer->farewell, &is_done, MPI_STATUSES_IGNORE) == MPI_SUCCESS && !is_done &&
+           peer->failure == UCS_OK && !is_over(limit))
+        progress(ucx);
+    if (peer->farewell[0] != MPI_REQUEST_NULL)
+        MPI_Cancel(&peer->farewell[0]);
+    for (int i = 0; i < 2; i++)
+        if (peer->farewell[i] != MPI_REQUEST_NULL)
+            MPI_Request_free(&peer->farewell[i]);
+}
+
+static void close_endpoints(const tli_ucx_t *ucx)
+{
+    const ucp_request_param_t param = {.op_attr_mask = UCP_OP_ATTR_FIELD_FLAGS, .flags = UCP_EP_CLOSE_FLAG_FORCE};
+    const limit_t limit = {MPI_Wtime(), LINGER_MS};
+    for (const tli_ucx_peer_t *peer = ucx->peers; peer != NULL; peer = peer->next)
+        if (peer->endpoint != NULL)
+            await(ucx, ucp_ep_close_nbx(peer->endpoint, &param), &limit);
+}
+
+static void release(tli_ucx_t *ucx)
+{
+    if (ucx->address != NULL)
+        ucp_worker_release_address(ucx->worker, ucx->address);
+    if (ucx->worker != NULL)
+        ucp_worker_destroy(ucx->worker);
+    if (ucx->context != NULL)
+        ucp_cleanup(ucx->context);
+    tli_arena_release(&ucx->arena);
+    tli_free(ucx);
+}
+
+/* Neither of two ranks tears down what the other may still read from. A rank that is gone has no last word: it is
+ * waited for as long as the communicator waits for anybody, or no longer than briefly where that was in vain before. */
+static void close_worker(tulle_comm_t *comm)
+{
+    tli_ucx_t *ucx = comm->ucx;
+    const limit_t limit = {MPI_Wtime(), comm->num_faults > 0 ? LINGER_MS : comm->timeout_ms};
+    flush(ucx, &limit);
+    for (tli_ucx_peer_t *peer = ucx->peers; peer != NULL; peer = peer->next)
+        begin_farewell(comm, peer);
+    for (tli_ucx_peer_t *peer = ucx->peers; peer != NULL; peer = peer->next)
+        end_farewell(ucx, peer, &limit);
+    close_endpoints(ucx);
+    release(ucx);
+    comm->ucx = NULL;
+}
+
+/* --- making ------------------------------------------------------------------------------------------------------ */
+
+static tulle_status_t make_worker(int num_ranks, tli_ucx_t *ucx)
+{
+    tulle_status_t st = TULLE_OK;
+    const ucp_params_t params = {.field_mask = UCP_PARAM_FIELD_FEATURES | UCP_PARAM_FIELD_ESTIMATED_NUM_EPS,
+                                 .features = UCP_FEATURE_TAG,
+                                 .estimated_num_eps = (size_t)num_ranks};
+    const ucp_worker_params_t worker_params = {.field_mask = UCP_WORKER_PARAM_FIELD_THREAD_MODE,
+                                               .thread_mode = UCS_THREAD_MODE_SERIALIZED};
+    ucp_context_attr_t attributes = {.field_mask = UCP_ATTR_FIELD_REQUEST_SIZE};
+    ucp_config_t *config = NULL;
+    TLI_UCX(ucp_config_read(NULL, NULL, &config), "reading the configuration");
+    TLI_UCX(ucp_init(&params, config, &ucx->context), "making a context");
+    TLI_UCX(ucp_context_query(ucx->context, &attributes), "asking for the size of requests");
+    ucx->request_bytes = attributes.request_size;
+    TLI_UCX(ucp_worker_create(ucx->context, &worker_params, &ucx->worker), "making a worker");
+    TLI_UCX(ucp_worker_get_address(ucx->worker, &ucx->address, &ucx->address_bytes), "asking for an address");
+    TLI_REQUIRE(
+        ucx->address_bytes <= TLI_UCX_ADDRESS_BYTES, TULLE_ERR_TRANSPORT,
+        "the address of a UCX worker has %zu bytes, more than %d: fewer devices (UCX_NET_DEVICES) make it shorter",
+        ucx->address_bytes, TLI_UCX_ADDRESS_BYTES);
+done:
+    if (config != NULL)
+        ucp_config_release(config);
+    return st;
+}
+
+tulle_status_t tli_ucx_of(tulle_comm_t *comm, tli_ucx_t **ucx_out)
+{
+    tulle_status_t st = TULLE_OK;
+    tli_ucx_t *ucx = NULL;
+    if (comm->ucx == NULL) {
+        TLI_TRY(tli_alloc(sizeof *ucx, &ucx));
+        TLI_TRY(make_worker(comm->size, ucx));
+        comm->ucx = ucx;
+        comm->close_ucx = close_worker;
+        ucx = NULL;
+    }
+    *ucx_out = comm->ucx;
+done:
+    if (ucx != NULL)
+        release(ucx);
+    return st;
+}
+
+/* A rank has few peers: no search is worth more than a list. */
+tulle_status_t tli_ucx_peer_of(tli_ucx_t *ucx, int rank, tli_ucx_peer_t **peer_out)
+{
+    tulle_status_t st = TULLE_OK;
+    tli_ucx_peer_t *peer = ucx->peers;
+    while (peer != NULL && peer->rank != rank)
+        peer = peer->next;
+    if (peer == NULL) {
+        TLI_TRY(tli_arena_alloc(&ucx->arena, 1, sizeof *peer, &peer));
+        peer->rank = rank;
+        peer->next = ucx->peers;
+        ucx->peers = peer;
+    }
+    *peer_out = peer;
+done:
+    return st;
+}
+
+/* --- connecting -------------------------------------------------------------------------------------------------- */
+
+static void lose_peer(void *opaque, ucp_ep_h endpoint, ucs_status_t status)
+{
+    (void)endpoint;
+    ((tli_ucx_peer_t *)opaque)->failure = status;
+}
+
+static tulle_status_t connect_peer(const tulle_comm_t *comm, tli_ucx_peer_t *peer)
+{
+    tulle_status_t st = TULLE_OK;
+    const ucp_ep_params_t params = {.field_mask = UCP_EP_PARAM_FIELD_REMOTE_ADDRESS |
+                                                  UCP_EP_PARAM_FIELD_ERR_HANDLING_MODE | UCP_EP_PARAM_FIELD_ERR_HANDLER,
+                                    .address = (const ucp_address_t *)peer->address,
+                                    .err_mode = UCP_ERR_HANDLING_MODE_PEER,
+                                    .err_handler = {lose_peer, peer}};
+    ucs_status_t status = peer->failure;
+    if (status == UCS_OK && peer->endpoint == NULL)
+        status = ucp_ep_create(comm->ucx->worker, &params, &peer->endpoint);
+    if (status != UCS_OK)
+        st = tli_fail_ucx_peer(comm, peer->rank, status, TLI_WHERE);
+    return st;
+}
+
+/* Ranks that met stay so on both sides, whatever becomes of the connection. */
+tulle_status_t tli_ucx_connect(tulle_comm_t *comm, int num, tli_ucx_peer_t *const *peers, const int *tags,
+                               MPI_Request *requests)
+{
+    tulle_status_t st = TULLE_OK;
+    const tli_ucx_t *ucx = comm->ucx;
+    int num_requests = 0;
+    for (int i = 0; i < num; i++) {
+        if (peers[i]->has_met)
+            continue;
+        TLI_MPI(MPI_Irecv(peers[i]->address, TLI_UCX_ADDRESS_BYTES, MPI_BYTE, peers[i]->rank, tags[i], comm->mpi,
+                          &requests[num_requests++]));
+        TLI_MPI(MPI_Isend(ucx->address, (int)ucx->address_bytes, MPI_BYTE, peers[i]->rank, tags[i], comm->mpi,
+                          &requests[num_requests++]));
+    }
+    TLI_MPI(MPI_Waitall(num_requests, requests, MPI_STATUSES_IGNORE));
+    for (int i = 0; i < num; i++) {
+        tulle_status_t connected = TULLE_OK;
+        peers[i]->has_met = 1;
+        connected = connect_peer(comm, peers[i]);
+        st = st == TULLE_OK ? connected : st;
+    }
+done:
+    return st;
+}
