@@ -21,14 +21,12 @@ static tulle_status_t halt(const tulle_exchange_t *x)
     return st;
 }
 
-static void release(tulle_exchange_t *x)
+static void free_exchange(tulle_exchange_t *x)
 {
-    tulle_comm_t *comm = x->comm;
     for (int t = 0; t < tli_num_transports; t++)
         tli_transports[t]->close(x->channels[t]);
     tli_arena_release(&x->arena);
     tli_free(x);
-    tulle_comm_destroy(&comm);
 }
 
 /* Those of one communicator: no other may be in use by this thread. Taken off the list first, because releasing may
@@ -57,27 +55,32 @@ void tli_exchange_sweep(const tulle_comm_t *comm)
     tulle_exchange_t *x = comm->num_faults > 0 ? take_halted(comm) : NULL;
     while (x != NULL) {
         tulle_exchange_t *next = x->after;
-        release(x);
+        tulle_comm_t *kept = x->comm;
+        free_exchange(x);
+        tulle_comm_destroy(&kept);
         x = next;
     }
 }
 
-void tli_exchange_release(tulle_exchange_t *x)
+static void keep(tulle_exchange_t *x)
 {
-    int may_be_under_way = x->phase != TLI_PHASE_IDLE && x->phase != TLI_PHASE_COMPLETE;
     x->comm = tli_comm_retain(x->plan->comm);
-    if (!x->is_cached)
-        tulle_plan_destroy(&x->plan);
-    if (!may_be_under_way || halt(x) == TULLE_OK) {
-        release(x);
-        return;
-    }
     x->comm->num_faults++;
     pthread_mutex_lock(&lock);
     x->after = abandoned;
     abandoned = x;
     num_abandoned++;
     pthread_mutex_unlock(&lock);
+}
+
+void tli_exchange_release(tulle_exchange_t *x)
+{
+    tulle_plan_t *plan = x->is_cached ? NULL : x->plan;
+    if (x->phase == TLI_PHASE_IDLE || x->phase == TLI_PHASE_COMPLETE || halt(x) == TULLE_OK)
+        free_exchange(x);
+    else
+        keep(x);
+    tulle_plan_destroy(&plan);
 }
 
 int64_t tulle_exchange_num_abandoned(void)

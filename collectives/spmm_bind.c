@@ -77,12 +77,30 @@ static void destroy_binding(tli_spmm_binding_t *binding)
     tli_free(binding);
 }
 
+static void destroy_all(tli_spmm_binding_t **first)
+{
+    while (*first != NULL) {
+        tli_spmm_binding_t *binding = *first;
+        *first = binding->next;
+        destroy_binding(binding);
+    }
+}
+
 void tli_spmm_unbind(tulle_spmm_t *spmm)
+{
+    destroy_all(&spmm->bindings);
+    destroy_all(&spmm->discarded);
+}
+
+void tli_spmm_discard_bindings(tulle_spmm_t *spmm)
 {
     while (spmm->bindings != NULL) {
         tli_spmm_binding_t *binding = spmm->bindings;
         spmm->bindings = binding->next;
-        destroy_binding(binding);
+        tulle_exchange_destroy(&binding->gather);
+        tulle_exchange_destroy(&binding->scatter);
+        binding->next = spmm->discarded;
+        spmm->discarded = binding;
     }
 }
 

@@ -164,7 +164,7 @@ static tulle_status_t begin_and_agree(run_t *r, tulle_status_t local, const tull
     }
     tulle_status_t agreed = tli_agree_end(mpi, &agreement, "the width");
     if (agreed != TULLE_OK)
-        tli_spmm_unbind(spmm);
+        tli_spmm_discard_bindings(spmm);
     return agreed != TULLE_OK ? agreed : st;
 }
 

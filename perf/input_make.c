@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "perf/random.h"
 #include "src/agree.h"
 #include "src/fault.h"
 
@@ -168,31 +169,11 @@ typedef struct column_set {
     int64_t num_places; /* a power of two */
 } column_set_t;
 
-/* @see Steele, Lea, Flood, OOPSLA 2014, doi:10.1145/2660193.2660195 (SplitMix64) */
-static uint64_t next_random(uint64_t *state)
-{
-    uint64_t z = *state += 0x9e3779b97f4a7c15u;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
-
-/* Even over [0, bound): draws from the incomplete last stretch are thrown away. */
-static int64_t draw(uint64_t *state, int64_t bound)
-{
-    uint64_t b = (uint64_t)bound;
-    uint64_t limit = UINT64_MAX - UINT64_MAX % b;
-    uint64_t value = next_random(state);
-    while (value >= limit)
-        value = next_random(state);
-    return (int64_t)(value % b);
-}
-
 /* Returns 0 when the column is in the set already. */
 static int add_column(const column_set_t *set, int64_t column)
 {
     uint64_t seed = (uint64_t)column;
-    uint64_t place = next_random(&seed) & (uint64_t)(set->num_places - 1);
+    uint64_t place = perf_random_next(&seed) & (uint64_t)(set->num_places - 1);
     while (set->places[place] >= 0 && set->places[place] != column)
         place = (place + 1) & (uint64_t)(set->num_places - 1);
     if (set->places[place] == column)
@@ -213,12 +194,12 @@ static void fill_random_row(uint64_t seed, int64_t row, int64_t cols, int64_t co
                             int64_t *columns)
 {
     /* Hashed twice: neither rows next to each other nor seeds next to each other share a stretch of the sequence. */
-    uint64_t state = next_random(&seed) ^ (uint64_t)row;
-    state = next_random(&state);
+    uint64_t state = perf_random_next(&seed) ^ (uint64_t)row;
+    state = perf_random_next(&state);
     memset(set->places, -1, (size_t)set->num_places * sizeof *set->places);
     for (int64_t k = 0; k < count; k++) {
         int64_t last = cols - count + k;
-        int64_t column = draw(&state, last + 1);
+        int64_t column = perf_random_below(&state, last + 1);
         if (!add_column(set, column)) {
             column = last;
             add_column(set, last);

@@ -5,6 +5,7 @@
 
 #include <tulle/tulle.h>
 
+#include "perf/dnn.h"
 #include "perf/spmm.h"
 #include "perf/tool.h"
 #include "src/agree.h"
@@ -35,6 +36,8 @@ static perf_exit_t run(MPI_Comm comm, int argc, char **argv)
     int rank = 0;
     MPI_Comm_rank(comm, &rank);
     TLI_TRY(agree_on_words(comm, argc, argv));
+    if (argc > 1 && strcmp(argv[1], "dnn") == 0)
+        return perf_dnn_run(comm, argc - 1, argv + 1);
     if (argc > 1 && strcmp(argv[1], "spmm") == 0)
         return perf_spmm_run(comm, argc - 1, argv + 1);
     TLI_TRY(perf_options_parse(argc, argv, &options));

@@ -9,11 +9,12 @@
 #include <string.h>
 
 #include "perf/methods.h"
+#include "perf/partition.h"
 #include "perf/reduce.h"
+#include "perf/words.h"
 #include "src/fault.h"
 
-#define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
-#define MOST_CELLS      ((int64_t)1 << 40)
+#define MOST_CELLS ((int64_t)1 << 40)
 
 enum option_key {
     KEY_MATRIX = 256,
@@ -23,6 +24,7 @@ enum option_key {
     KEY_RANDOM,
     KEY_TOMOGRAPHY,
     KEY_NEIGHBORS,
+    KEY_PARTITION,
     KEY_OP,
     KEY_REDUCE,
     KEY_WIDTH,
@@ -62,6 +64,8 @@ static const struct argp_option option_table[] = {
      "parallel-beam scan of NxN pixels: scatter reduces partial sinograms, gather hands them out", 1},
     {"neighbors", KEY_NEIGHBORS, "N", 0,
      "one row per rank, needed by the N ranks before it (at most all others); 0 needs nothing: what ranks cost", 1},
+    {"partition", KEY_PARTITION, "HOW", 0,
+     "who gets which rows: block (default), metis, or a file with the rank of each row", 1},
     {NULL, 0, NULL, 0, "Exchange:", 2},
     {"op", KEY_OP, "WHICH", 0, "gather, scatter or both (default both)", 2},
     {"reduce", KEY_REDUCE, "OP", 0, "of scatter: sum, min, max, prod or replace (default sum)", 2},
@@ -108,51 +112,17 @@ static const struct argp_option option_table[] = {
     {"version", KEY_VERSION, NULL, 0, "print the version and stop", 6},
     {0}};
 
-static tulle_status_t parse_int(const char *option, const char *text, int64_t least, int64_t most, int64_t *value_out)
-{
-    tulle_status_t st = TULLE_OK;
-    char *end = NULL;
-    errno = 0;
-    int64_t value = strtoimax(text, &end, 10);
-    TLI_REQUIRE(end != text && *end == '\0' && errno == 0 && value >= least && value <= most, TULLE_ERR_ARG,
-                "--%s is '%.60s'; give a number from %" PRId64 " to %" PRId64, option, text, least, most);
-    *value_out = value;
-done:
-    return st;
-}
-
-/* A word of a list: its text and what it stands for. */
-typedef struct word {
-    const char *text;
-    int value;
-} word_t;
-
-static tulle_status_t parse_word(const char *option, const char *text, const word_t *words, size_t num_words,
-                                 int *value_out)
-{
-    char allowed[320] = "";
-    for (size_t i = 0; i < num_words; i++) {
-        size_t used = strlen(allowed);
-        if (strcmp(text, words[i].text) == 0) {
-            *value_out = words[i].value;
-            return TULLE_OK;
-        }
-        snprintf(allowed + used, sizeof allowed - used, "%s%s", i == 0 ? "" : ", ", words[i].text);
-    }
-    return tli_fail(TULLE_ERR_ARG, 0, TLI_WHERE, "--%s is '%.60s'; give one of: %s", option, text, allowed);
-}
-
 #define PERF_WORD(name, value, text)             {text, value},
 #define PERF_SIZED_WORD(name, value, size, text) {text, value},
-static const word_t ops[] = {TULLE_OP_MAP(PERF_WORD)};
-static const word_t datatypes[] = {TULLE_DATATYPE_MAP(PERF_SIZED_WORD)};
-static const word_t strategies[] = {TULLE_STRATEGY_MAP(PERF_WORD)};
-static const word_t methods[] = {PERF_METHOD_MAP(PERF_WORD)};
-static const word_t memories[] = {PERF_MEMORY_MAP(PERF_WORD)};
-static const word_t transports[] = {TULLE_TRANSPORT_MAP(PERF_WORD)};
-static const word_t precisions[] = {TULLE_WIRE_PRECISION_MAP(PERF_WORD)};
-static const word_t directions[] = {{"gather", 1}, {"scatter", 2}, {"both", 3}};
-static const word_t ghost_orders[] = {{"caller", TULLE_GHOST_ORDER_CALLER}, {"plan", TULLE_GHOST_ORDER_PLAN}};
+static const perf_word_t ops[] = {TULLE_OP_MAP(PERF_WORD)};
+static const perf_word_t datatypes[] = {TULLE_DATATYPE_MAP(PERF_SIZED_WORD)};
+static const perf_word_t strategies[] = {TULLE_STRATEGY_MAP(PERF_WORD)};
+static const perf_word_t methods[] = {PERF_METHOD_MAP(PERF_WORD)};
+static const perf_word_t memories[] = {PERF_MEMORY_MAP(PERF_WORD)};
+static const perf_word_t transports[] = {TULLE_TRANSPORT_MAP(PERF_WORD)};
+static const perf_word_t precisions[] = {TULLE_WIRE_PRECISION_MAP(PERF_WORD)};
+static const perf_word_t directions[] = {{"gather", 1}, {"scatter", 2}, {"both", 3}};
+static const perf_word_t ghost_orders[] = {{"caller", TULLE_GHOST_ORDER_CALLER}, {"plan", TULLE_GHOST_ORDER_PLAN}};
 
 static tulle_status_t parse_source(perf_source_t source, perf_options_t *options)
 {
@@ -236,7 +206,7 @@ static tulle_status_t parse_method(const char *option, const char *name, unsigne
         *methods_out |= PERF_METHODS_OF_STRATEGIES;
         goto done;
     }
-    TLI_TRY(parse_word(option, name, methods, COUNT_OF(methods), &bit));
+    TLI_TRY(perf_parse_word(option, name, methods, PERF_COUNT_OF(methods), &bit));
     for (int i = 0; i < PERF_NUM_METHODS; i++)
         TLI_REQUIRE(perf_methods[i]->bit != (unsigned)bit || perf_methods[i]->lacks == NULL, TULLE_ERR_UNSUPPORTED,
                     "--%s names %s, which is not in this build: it needs %s", option, name, perf_methods[i]->lacks);
@@ -273,7 +243,7 @@ static tulle_status_t parse_peers(const char *text, unsigned *methods_out)
 static tulle_status_t parse_direction(const char *text, perf_options_t *options)
 {
     int bits = 0;
-    tulle_status_t st = parse_word("op", text, directions, COUNT_OF(directions), &bits);
+    tulle_status_t st = perf_parse_word("op", text, directions, PERF_COUNT_OF(directions), &bits);
     options->do_gather = (bits & 1) != 0;
     options->do_scatter = (bits & 2) != 0;
     return st;
@@ -287,49 +257,49 @@ static tulle_status_t parse_value(int key, const char *text, perf_options_t *opt
     tulle_status_t st = TULLE_OK;
     switch (key) {
     case KEY_STENCIL:
-        st = parse_int("stencil", text, 5, 27, &number);
+        st = perf_parse_int("stencil", text, 5, 27, &number);
         options->stencil = (int)number;
         return st;
     case KEY_REDUCE:
-        st = parse_word("reduce", text, ops, COUNT_OF(ops), &value);
+        st = perf_parse_word("reduce", text, ops, PERF_COUNT_OF(ops), &value);
         options->reduce = (tulle_op_t)value;
         return st;
     case KEY_DTYPE:
-        st = parse_word("dtype", text, datatypes, COUNT_OF(datatypes), &value);
+        st = perf_parse_word("dtype", text, datatypes, PERF_COUNT_OF(datatypes), &value);
         options->datatype = (tulle_datatype_t)value;
         return st;
     case KEY_GHOST_ORDER:
-        st = parse_word("ghost-order", text, ghost_orders, COUNT_OF(ghost_orders), &value);
+        st = perf_parse_word("ghost-order", text, ghost_orders, PERF_COUNT_OF(ghost_orders), &value);
         options->ghost_order = (tulle_ghost_order_t)value;
         return st;
     case KEY_MEMORY:
-        st = parse_word("memory", text, memories, COUNT_OF(memories), &value);
+        st = perf_parse_word("memory", text, memories, PERF_COUNT_OF(memories), &value);
         options->memory = (perf_memory_t)value;
         return st;
     case KEY_TRANSPORT:
-        st = parse_word("transport", text, transports, COUNT_OF(transports), &value);
+        st = perf_parse_word("transport", text, transports, PERF_COUNT_OF(transports), &value);
         options->transport = (tulle_transport_t)value;
         return st;
     case KEY_WIRE_PRECISION:
-        st = parse_word("wire-precision", text, precisions, COUNT_OF(precisions), &value);
+        st = perf_parse_word("wire-precision", text, precisions, PERF_COUNT_OF(precisions), &value);
         options->wire_precision = (tulle_wire_precision_t)value;
         return st;
     case KEY_STRATEGY:
-        st = parse_word("strategy", text, strategies, COUNT_OF(strategies), &value);
+        st = perf_parse_word("strategy", text, strategies, PERF_COUNT_OF(strategies), &value);
         options->strategy = (tulle_strategy_t)value;
         return st;
     case KEY_WIDTH:
-        return parse_int("width", text, 1, 1 << 30, &options->width);
+        return perf_parse_int("width", text, 1, 1 << 30, &options->width);
     case KEY_ITERATIONS:
-        return parse_int("iterations", text, 1, 1000000, &options->iterations);
+        return perf_parse_int("iterations", text, 1, 1000000, &options->iterations);
     case KEY_WARMUP:
-        return parse_int("warmup", text, 0, 1000000, &options->warmup);
+        return perf_parse_int("warmup", text, 0, 1000000, &options->warmup);
     case KEY_SETUP:
-        return parse_int("setup", text, 1, 100000, &options->setup_repeats);
+        return perf_parse_int("setup", text, 1, 100000, &options->setup_repeats);
     case KEY_TIMEOUT_MS:
-        return parse_int("timeout-ms", text, 1, INT64_MAX / 1000000, &options->timeout_ms);
+        return perf_parse_int("timeout-ms", text, 1, INT64_MAX / 1000000, &options->timeout_ms);
     case KEY_NAIVE_LIMIT_MB:
-        return parse_int("naive-limit-mb", text, 0, (int64_t)1 << 40, &options->naive_limit_mb);
+        return perf_parse_int("naive-limit-mb", text, 0, (int64_t)1 << 40, &options->naive_limit_mb);
     }
     return TULLE_OK;
 }
@@ -360,7 +330,10 @@ static tulle_status_t parse_option(int key, char *text, perf_options_t *options)
         return parse_tomography(text, options);
     case KEY_NEIGHBORS:
         TLI_TRY(parse_source(PERF_SOURCE_NEIGHBORS, options));
-        return parse_int("neighbors", text, 0, INT32_MAX, &options->num_neighbors);
+        return perf_parse_int("neighbors", text, 0, INT32_MAX, &options->num_neighbors);
+    case KEY_PARTITION:
+        options->partition = strcmp(text, "block") == 0 ? NULL : text;
+        return TULLE_OK;
     case KEY_OP:
         return parse_direction(text, options);
     case KEY_TOPOLOGY:
@@ -464,6 +437,8 @@ static tulle_status_t check_options(perf_options_t *options)
                 "no input is given; name one with --matrix FILE, --grid NXxNYxNZ, --random ROWS,NNZ,SEED, "
                 "--tomography N,ANGLES or --neighbors N");
     TLI_TRY(check_grid(options));
+    TLI_REQUIRE(options->partition == NULL || strcmp(options->partition, "metis") != 0 || perf_partition_has_metis(),
+                TULLE_ERR_UNSUPPORTED, "--partition metis needs a build with METIS (libmetis-dev)");
     TLI_REQUIRE(!options->do_scatter || perf_reduce_knows(options->datatype, options->reduce), TULLE_ERR_ARG,
                 "scatter cannot reduce %s with %s; give --op gather, or --reduce %s",
                 tulle_datatype_name(options->datatype), tulle_op_name(options->reduce),

@@ -38,8 +38,9 @@ typedef struct perf_options {
     uint64_t random_seed;
     perf_scan_t scan;
     int64_t num_neighbors;
-    int do_gather;  /* [bool] */
-    int do_scatter; /* [bool] */
+    int do_gather;         /* [bool] */
+    int do_scatter;        /* [bool] */
+    const char *partition; /* "metis" or a file; NULL = block order */
     tulle_op_t reduce;
     int64_t width; /* [scalars] */
     tulle_datatype_t datatype;

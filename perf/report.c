@@ -61,6 +61,8 @@ static void print_header(const perf_report_t *report, FILE *out)
             report->is_emulated ? ", emulated: nodes share a machine, so times are not those of a network" : "");
     fprintf(out, "# input %s: %" PRId64 " rows, %" PRId64 " columns, %" PRId64 " entries\n", input->name, input->rows,
             input->cols, input->nnz);
+    if (options->partition != NULL)
+        perf_partitioned_print(&report->partitioned, options->partition, &report->volume, out);
     fprintf(out, "# row: %" PRId64 " %s = %" PRId64 " bytes; strategy %s; ghost order %s\n", options->width,
             tulle_datatype_name(options->datatype), report->row_bytes, tulle_strategy_name(report->stats.strategy),
             options->load_plan != NULL                       ? "as loaded"

@@ -11,6 +11,7 @@
 #include "perf/input.h"
 #include "perf/measure.h"
 #include "perf/options.h"
+#include "perf/partition_input.h"
 #include "perf/setup.h"
 #include "perf/volume.h"
 
@@ -28,6 +29,7 @@ typedef struct perf_report {
     double setup_us;        /* [us] tulle_plan_create() or tulle_plan_load(), slowest rank */
     tulle_plan_stats_t stats;
     perf_volume_t volume;
+    perf_partitioned_t partitioned;
     char volume_fault[256]; /* where the library's volumes differ from the tool's; empty = nowhere */
     int num_setups;
     perf_setup_result_t setups[PERF_SETUP_MOST];
@@ -62,6 +64,10 @@ void perf_report_print_results(const perf_report_t *report, FILE *out);
 
 /** Whether this build can write JSON. */
 int perf_report_has_json(void);
+
+struct json_t; /* of Jansson */
+/** Add what a partition did to an input, as a member; nothing when @p how is NULL. In builds with Jansson. */
+void perf_report_add_partition(struct json_t *object, const char *how, const perf_partitioned_t *partitioned);
 
 /** Write everything as JSON. @retval TULLE_ERR_FILE cannot be written; TULLE_ERR_NOMEM; TULLE_ERR_UNSUPPORTED */
 tulle_status_t perf_report_write_json(const perf_report_t *report, const char *path);

@@ -122,12 +122,24 @@ static json_t *pack_setups(const perf_report_t *report)
     return setups;
 }
 
+void perf_report_add_partition(json_t *object, const char *how, const perf_partitioned_t *partitioned)
+{
+    if (how == NULL)
+        return;
+    json_t *before = json_pack("{s:I, s:I}", "direct", (json_int_t)partitioned->before.direct_rows, "limit",
+                               (json_int_t)partitioned->before.limit_rows);
+    json_object_set_new(object, "partition",
+                        json_pack("{s:s, s:f, s:I, s:o}", "how", how, "time_us", partitioned->time_us, "moved_rows",
+                                  (json_int_t)partitioned->num_moved, "inter_node_rows_before", before));
+}
+
 static json_t *pack_report(const perf_report_t *report)
 {
     const perf_options_t *options = report->options;
     const perf_input_t *input = report->input;
     json_t *source = json_pack("{s:s, s:I, s:I, s:I}", "name", input->name, "rows", (json_int_t)input->rows, "cols",
                                (json_int_t)input->cols, "nnz", (json_int_t)input->nnz);
+    perf_report_add_partition(source, options->partition, &report->partitioned);
     return json_pack("{s:i, s:s, s:b, s:o, s:I, s:s, s:I, s:s, s:s, s:s, s:I, s:o, s:o, s:o, s:o}", "ranks",
                      report->num_ranks, "topology", report->topology, "emulated", report->is_emulated, "input", source,
                      "width", (json_int_t)options->width, "dtype", tulle_datatype_name(options->datatype), "row_bytes",

@@ -283,6 +283,16 @@ done:
     return st;
 }
 
+/* After the communicator: what is best depends on the nodes. */
+static tulle_status_t partition_input(tool_t *tool)
+{
+    if (tool->options.partition == NULL)
+        return TULLE_OK;
+    perf_watch_begin(tool->watch, "partitioning");
+    return perf_partition_input(tool->comm, tool->options.partition, tulle_comm_topology(tool->tulle), &tool->input,
+                                &tool->report.partitioned);
+}
+
 static tulle_status_t run_steps(tool_t *tool)
 {
     tulle_status_t st = TULLE_OK;
@@ -291,6 +301,7 @@ static tulle_status_t run_steps(tool_t *tool)
     TLI_TRY(open_comm(tool));
     if (options->is_probing)
         TLI_TRY(probe_links(tool));
+    TLI_TRY(partition_input(tool));
     TLI_TRY(perf_spmm_case_create(tool->comm, &tool->input, options->is_transposed, options->datatype, options->width,
                                   &tool->one));
     TLI_TRY(create_both(tool));

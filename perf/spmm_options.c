@@ -7,12 +7,15 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "perf/partition.h"
 #include "perf/spmm_methods.h"
+#include "perf/words.h"
 #include "src/fault.h"
 
 enum option_key {
     KEY_MATRIX = 256,
     KEY_RANDOM,
+    KEY_PARTITION,
     KEY_TRANSPOSE,
     KEY_WIDTH,
     KEY_DTYPE,
@@ -35,6 +38,8 @@ static const struct argp_option option_table[] = {
     {NULL, 0, NULL, 0, "Sparse matrix, one of:", 1},
     {"matrix", KEY_MATRIX, "FILE", 0, "MatrixMarket file, plain or compressed; values are the tool's own", 1},
     {"random", KEY_RANDOM, "ROWS,NNZ,SEED", 0, "square random matrix with NNZ entries per row", 1},
+    {"partition", KEY_PARTITION, "HOW", 0,
+     "who gets which rows: block (default), metis, or a file with the rank of each row", 1},
     {NULL, 0, NULL, 0, "Product:", 2},
     {"transpose", KEY_TRANSPOSE, NULL, 0, "C = A^T B instead of C = A B", 2},
     {"width", KEY_WIDTH, "K", 0, "columns of B and C (default 64)", 2},
@@ -56,19 +61,6 @@ static const struct argp_option option_table[] = {
     {"json", KEY_JSON, "FILE", 0, "write the results", 5},
     {"help", KEY_HELP, NULL, 0, "print this and stop", 6},
     {0}};
-
-static tulle_status_t parse_int(const char *option, const char *text, int64_t least, int64_t most, int64_t *value_out)
-{
-    tulle_status_t st = TULLE_OK;
-    char *end = NULL;
-    errno = 0;
-    int64_t value = strtoimax(text, &end, 10);
-    TLI_REQUIRE(end != text && *end == '\0' && errno == 0 && value >= least && value <= most, TULLE_ERR_ARG,
-                "--%s is '%.60s'; give a number from %" PRId64 " to %" PRId64, option, text, least, most);
-    *value_out = value;
-done:
-    return st;
-}
 
 static tulle_status_t parse_random(const char *text, perf_spmm_options_t *options)
 {
@@ -133,14 +125,14 @@ static tulle_status_t parse_number(int key, const char *text, perf_spmm_options_
     tulle_status_t st = TULLE_OK;
     int64_t value = 0;
     if (key == KEY_WIDTH)
-        return parse_int("width", text, 1, INT64_C(1) << 24, &options->width);
+        return perf_parse_int("width", text, 1, INT64_C(1) << 24, &options->width);
     if (key == KEY_ITERATIONS)
-        return parse_int("iterations", text, 1, 1000000, &options->iterations);
+        return perf_parse_int("iterations", text, 1, 1000000, &options->iterations);
     if (key == KEY_WARMUP)
-        return parse_int("warmup", text, 0, 1000000, &options->warmup);
+        return perf_parse_int("warmup", text, 0, 1000000, &options->warmup);
     if (key == KEY_TIMEOUT_MS)
-        return parse_int("timeout-ms", text, 1, INT64_MAX / 2, &options->timeout_ms);
-    TLI_TRY(parse_int("threads", text, 1, 1024, &value));
+        return perf_parse_int("timeout-ms", text, 1, INT64_MAX / 2, &options->timeout_ms);
+    TLI_TRY(perf_parse_int("threads", text, 1, 1024, &value));
     options->num_threads = (int)value;
 done:
     return st;
@@ -156,6 +148,9 @@ static tulle_status_t parse_option(int key, char *text, perf_spmm_options_t *opt
         break;
     case KEY_RANDOM:
         return parse_random(text, options);
+    case KEY_PARTITION:
+        options->partition = strcmp(text, "block") == 0 ? NULL : text;
+        break;
     case KEY_TRANSPOSE:
         options->is_transposed = 1;
         break;
@@ -234,6 +229,9 @@ tulle_status_t perf_spmm_options_parse(int argc, char **argv, perf_spmm_options_
     TLI_REQUIRE(failed == 0, TULLE_ERR_NOMEM, "the command line cannot be read: %s", strerror(failed));
     TLI_REQUIRE(state.options.source != PERF_SOURCE_NONE || state.options.wants_help, TULLE_ERR_ARG,
                 "no matrix is given; name one with --matrix FILE or --random ROWS,NNZ,SEED");
+    TLI_REQUIRE(state.options.partition == NULL || strcmp(state.options.partition, "metis") != 0 ||
+                    perf_partition_has_metis(),
+                TULLE_ERR_UNSUPPORTED, "--partition metis needs a build with METIS (libmetis-dev)");
     *options_out = state.options;
 done:
     return st;

@@ -18,8 +18,9 @@ typedef struct perf_spmm_options {
     int64_t random_rows;
     int64_t random_nnz_per_row;
     uint64_t random_seed;
-    int is_transposed; /* [bool] C = A^T B */
-    int64_t width;     /* [scalars] */
+    const char *partition; /* "metis" or a file; NULL = block order */
+    int is_transposed;     /* [bool] C = A^T B */
+    int64_t width;         /* [scalars] */
     tulle_datatype_t datatype;
     tulle_cover_t cover;
     tulle_strategy_t strategy;

@@ -50,6 +50,8 @@ void perf_spmm_report_print_plan(const perf_spmm_report_t *report, FILE *out)
             report->is_emulated ? ", emulated: nodes share a machine, so times are not those of a network" : "");
     fprintf(out, "# A %s: %" PRId64 " rows, %" PRId64 " columns, %" PRId64 " entries; B: %" PRId64 " columns of %s\n",
             input->name, input->rows, input->cols, input->nnz, options->width, tulle_datatype_name(options->datatype));
+    if (options->partition != NULL)
+        perf_partitioned_print(&report->partitioned, options->partition, &report->volume, out);
     fprintf(out,
             "# cover %s: %" PRId64 " nonzeros moved, %" PRId64 " on the busiest rank; created in %.0f us, with rows of "
             "B alone in %.0f us\n",
@@ -176,6 +178,7 @@ static json_t *pack_report(const perf_spmm_report_t *report)
     json_t *results = json_array();
     json_t *source = json_pack("{s:s, s:I, s:I, s:I}", "name", input->name, "rows", (json_int_t)input->rows, "cols",
                                (json_int_t)input->cols, "nnz", (json_int_t)input->nnz);
+    perf_report_add_partition(source, options->partition, &report->partitioned);
     for (int i = 0; i < report->num_results; i++)
         json_array_append_new(results, pack_result(report, &report->results[i]));
     return json_pack("{s:s, s:b, s:i, s:s, s:b, s:o, s:I, s:s, s:I, s:o, s:o, s:o, s:o}", "op", "spmm", "transposed",

@@ -8,6 +8,7 @@
 #include <tulle/spmm.h>
 
 #include "perf/input.h"
+#include "perf/partition_input.h"
 #include "perf/spmm_measure.h"
 #include "perf/spmm_options.h"
 #include "perf/volume.h"
@@ -21,6 +22,7 @@ typedef struct perf_spmm_report {
     int is_emulated;
     int64_t row_bytes;    /* [bytes] */
     perf_volume_t volume; /* of rows of B alone, counted without the library */
+    perf_partitioned_t partitioned;
     tulle_spmm_stats_t stats;
     int64_t plan_rows;     /* [rows] between nodes, in both plans */
     int64_t plan_messages; /* [messages] likewise */

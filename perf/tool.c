@@ -276,6 +276,16 @@ static tulle_status_t show_results(tool_t *tool)
     return tli_agree(tool->comm, st);
 }
 
+/* After the communicator: what is best depends on the nodes. */
+static tulle_status_t partition_input(tool_t *tool)
+{
+    if (tool->options->partition == NULL)
+        return TULLE_OK;
+    perf_watch_begin(tool->watch, "partitioning");
+    return perf_partition_input(tool->comm, tool->options->partition, tulle_comm_topology(tool->tulle), &tool->input,
+                                &tool->report.partitioned);
+}
+
 static tulle_status_t run_steps(tool_t *tool)
 {
     tulle_status_t st = TULLE_OK;
@@ -287,6 +297,7 @@ static tulle_status_t run_steps(tool_t *tool)
         TLI_TRY(probe_links(tool));
     if (options->source == PERF_SOURCE_NONE)
         goto done;
+    TLI_TRY(partition_input(tool));
     TLI_TRY(perf_halo_create(tool->comm, &tool->input, &tool->halo));
     TLI_TRY(make_plan(tool));
     TLI_TRY(count_volumes(tool));
@@ -323,8 +334,10 @@ perf_exit_t perf_tool_run(MPI_Comm comm, const perf_options_t *options)
     tool.report.options = options;
     tool.report.input = &tool.input;
     tool.report.num_ranks = tool.num_ranks;
-    tool.report.wire_row_bytes = tli_wire_row_bytes(options->wire_precision, options->width);
     tool.report.row_bytes = options->width * (int64_t)tulle_datatype_size(options->datatype);
+    tool.report.wire_row_bytes = options->wire_precision == TULLE_WIRE_PRECISION_NONE
+                                     ? tool.report.row_bytes
+                                     : tli_wire_row_bytes(options->wire_precision, options->width);
     if (tli_agree(comm, check_surroundings(&tool)) != TULLE_OK) {
         perf_tool_print_error(tool.rank);
         release(&tool);

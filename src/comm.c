@@ -274,24 +274,38 @@ static void free_communicators(tulle_comm_t *comm)
             MPI_Comm_free(all[i]);
 }
 
+static void let_plans_go(tulle_comm_t *comm)
+{
+    if (comm->destroy_plans != NULL)
+        comm->destroy_plans(comm->plans);
+    else
+        tli_free(comm->plans);
+    comm->destroy_plans = NULL;
+    comm->plans = NULL;
+}
+
+static void free_comm(tulle_comm_t *comm)
+{
+    tli_nccl_close(comm->nccl);
+    tli_free(comm->carrier_figures);
+    if (comm->close_ucx != NULL)
+        comm->close_ucx(comm);
+    free_communicators(comm);
+    tulle_topology_destroy(&comm->topology);
+    tli_pool_release(&comm->pool);
+    tli_arena_release(&comm->arena);
+    if (!comm->agreement.is_pending) /* otherwise MPI writes to it still */
+        tli_free(comm);
+}
+
+/* Exchanges that went with the last plans may have to stay, and it with them. */
 void tulle_comm_destroy(tulle_comm_t **comm_inout)
 {
     tulle_comm_t *comm = comm_inout != NULL ? *comm_inout : NULL;
     if (comm != NULL && --comm->references <= 0) {
-        if (comm->destroy_plans != NULL)
-            comm->destroy_plans(comm->plans);
-        else
-            tli_free(comm->plans);
-        tli_nccl_close(comm->nccl);
-        tli_free(comm->carrier_figures);
-        if (comm->close_ucx != NULL)
-            comm->close_ucx(comm);
-        free_communicators(comm);
-        tulle_topology_destroy(&comm->topology);
-        tli_pool_release(&comm->pool);
-        tli_arena_release(&comm->arena);
-        if (!comm->agreement.is_pending) /* otherwise MPI writes to it still */
-            tli_free(comm);
+        let_plans_go(comm);
+        if (comm->references <= 0)
+            free_comm(comm);
     }
     if (comm_inout != NULL)
         *comm_inout = NULL;

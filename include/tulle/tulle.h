@@ -12,6 +12,7 @@
 
 #include <tulle/comm.h>
 #include <tulle/exchange.h>
+#include <tulle/layer.h>
 #include <tulle/memory.h>
 #include <tulle/pattern.h>
 #include <tulle/plan.h>

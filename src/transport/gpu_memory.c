@@ -205,7 +205,7 @@ void tli_gpu_memory_close(tli_gpu_memory_t *memory, int is_alone, int64_t limit_
 {
     unmap(memory);
     if (!memory->is_open || (!is_alone && is_everybody_here(memory, limit_ms))) { /* nobody has it mapped any more */
-        if (memory->window != MPI_WIN_NULL) {
+        if (memory->is_open && memory->window != MPI_WIN_NULL) {
             MPI_Win_unlock_all(memory->window);
             MPI_Win_free(&memory->window);
         }

@@ -141,13 +141,13 @@ static tulle_status_t run_badly(tulle_spmm_t *spmm, int is_transposed, double *b
                                                                        kind == 7 ? &word : NULL);
 }
 
-static void test_spmm_bad_product_fails_all_and_leaves_the_matrix_usable(void **state)
+static void check_bad_products(tulle_comm_t *on)
 {
     static double b[(ROWS + 1) * WIDTH], c[ROWS * WIDTH];
     arguments_t a;
     tulle_spmm_t *spmm = NULL;
     make_arguments(&a);
-    spt_assert_ok_all(tulle_spmm_create(comm, &a.rows, &a.columns, &a.csr, NULL, &spmm));
+    spt_assert_ok_all(tulle_spmm_create(on, &a.rows, &a.columns, &a.csr, NULL, &spmm));
     for (int kind = 0; kind < COUNT(bad_product); kind++) {
         for (int culprit = ALL; culprit < spt_size(); culprit = next_culprit(culprit)) {
             int k = is_culprit(culprit) ? kind : -1;
@@ -157,6 +157,19 @@ static void test_spmm_bad_product_fails_all_and_leaves_the_matrix_usable(void **
         spt_teardown(NULL);
     }
     tulle_spmm_destroy(&spmm);
+}
+
+static void test_spmm_bad_product_fails_all_and_leaves_the_matrix_usable(void **state)
+{
+    check_bad_products(comm);
+}
+
+/* Exchanges that others began meanwhile are messages of MPI here. */
+static void test_spmm_bad_product_between_nodes_fails_all_too(void **state)
+{
+    tulle_comm_t *apart = spt_comm("*x1", 1);
+    check_bad_products(apart);
+    tulle_comm_destroy(&apart);
 }
 
 static void test_spmm_ranks_with_other_widths_is_mismatch(void **state)
@@ -248,6 +261,7 @@ int main(int argc, char **argv)
         spt_test(test_spmm_column_that_nobody_owns_is_named),
         spt_test(test_spmm_ranks_disagree_is_mismatch),
         spt_test(test_spmm_bad_product_fails_all_and_leaves_the_matrix_usable),
+        spt_test(test_spmm_bad_product_between_nodes_fails_all_too),
         spt_test(test_spmm_ranks_with_other_widths_is_mismatch),
         spt_test(test_spmm_null_is_refused_everywhere),
         spt_test(test_spmm_failing_allocation_is_a_status_everywhere),

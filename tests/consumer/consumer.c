@@ -291,6 +291,45 @@ static void multiply(tulle_comm_t *comm, int rank, int size)
     CHECK(spmm == NULL);
 }
 
+/* One layer that takes the next rank's rows, adds 1 and cuts off what is above 4; its weights are learned. */
+static void learn(tulle_comm_t *comm, int rank, int size)
+{
+    const int64_t next = (int64_t)((rank + 1) % size) * NUM_OWNED;
+    tulle_layout_t layout = TULLE_LAYOUT_BLOCK(NUM_OWNED);
+    int64_t row_ptr[NUM_OWNED + 1];
+    int64_t columns[NUM_OWNED];
+    double weights[NUM_OWNED];
+    double bias[NUM_OWNED];
+    double x[NUM_OWNED];
+    double y[NUM_OWNED];
+    void *by_weights[1] = {weights};
+    void *by_bias[1] = {bias};
+    tulle_layers_t *layers = NULL;
+    tulle_layers_options_t options = TULLE_LAYERS_OPTIONS_INIT;
+    tulle_batch_t batch = TULLE_BATCH(1, x, y);
+    tulle_gradients_t gradients = {y, 0, NULL, 0, by_weights, by_bias, 1, 0};
+    for (int64_t i = 0; i < NUM_OWNED; i++) {
+        row_ptr[i + 1] = i + 1;
+        columns[i] = next + i;
+        weights[i] = bias[i] = 1;
+        x[i] = (double)i;
+    }
+    row_ptr[0] = 0;
+    tulle_layer_t layer = {layout, {row_ptr, columns, weights, TULLE_I64, TULLE_F64}, bias, TULLE_ACTIVATION_CLAMP, 4,
+                           0};
+    options.is_training = 1;
+    CHECK_OK(tulle_layers_create(comm, &layout, &layer, 1, &options, &layers));
+    CHECK(tulle_layers_count(layers) == 1 && tulle_layers_product(layers, 0) != NULL);
+    CHECK(strcmp(tulle_activation_name(layer.activation), "clamp") == 0);
+    CHECK_OK(tulle_layers_forward(layers, &batch));
+    CHECK(y[0] == 1 && y[1] == 2 && y[NUM_OWNED - 1] == (NUM_OWNED < 4 ? NUM_OWNED : 4));
+    CHECK_OK(tulle_layers_backward(layers, &gradients));
+    CHECK(weights[1] == 2 * x[1] && bias[1] == 2); /* y is its own gradient here */
+    CHECK_OK(tulle_layers_set_weights(layers, 0, weights, bias));
+    tulle_layers_destroy(&layers);
+    CHECK(layers == NULL);
+}
+
 int main(int argc, char **argv)
 {
     tulle_comm_options_t options = TULLE_COMM_OPTIONS_INIT;
@@ -333,6 +372,7 @@ int main(int argc, char **argv)
     move_rows(plan, rank, size);
 
     multiply(comm, rank, size);
+    learn(comm, rank, size);
 
     tulle_plan_destroy(&plan);
     tulle_comm_destroy(&comm);

@@ -300,6 +300,33 @@ def case_table(tool, ranks):
         expect_volumes(report, {"naive": naive, "direct": direct, "limit": limit, "plan": limit})
 
 
+def case_partition(tool, ranks):
+    """A mesh in an order of its generator: METIS must at least halve its volume; a file that deals it out as blocks do
+    must change nothing, and one that deals it out in turn must give what is counted from it."""
+    path = tool.data("debian-4elt.mtx.xz")
+    words = ["--matrix", path, "--topology", "2x4", "--iterations", 2]
+    rows, columns, places = read_places(path)
+    node_of = [0] * 4 + [1] * 4
+    block = count_volumes((rows, columns, places), node_of)
+    before = {"direct": block["direct"], "limit": block["limit"]}
+    metis = tool.run(ranks, *words, "--partition", "metis", "--methods", "none")
+    if "needs a build with METIS" not in metis.stderr:
+        report = tool.report(ranks, *words, "--partition", "metis")
+        check(report)
+        assert report["input"]["partition"]["inter_node_rows_before"] == before, report["input"]
+        assert 2 * report["volume"]["inter_node_rows"]["limit"] <= before["limit"], report["volume"]
+    parts = tool.path("parts")
+    for part_of in (owners(rows, ranks), [row % ranks for row in range(rows)]):
+        with open(parts, "w", encoding="utf-8") as file:
+            file.writelines(f"{part}\n" for part in part_of)
+        report = tool.report(ranks, *words, "--partition", parts)
+        check(report)
+        new_row = {old: new for new, old in enumerate(sorted(range(rows), key=lambda row: (part_of[row], row)))}
+        expect_volumes(report, count_volumes((rows, columns, {(new_row[i], new_row[j]) for i, j in places}), node_of))
+        assert report["input"]["partition"]["moved_rows"] == 0, report["input"]
+    expect_failure(tool.run(ranks, *words, "--partition", tool.path("none")), 1, "none")
+
+
 def case_memory(tool, ranks):
     """Of the tool on an emulated GPU: rows in every kind of memory, by transports that lead there."""
     for memory, transport, said in (("plain", "auto", "by the host"), ("pinned", "mpi", "messages of MPI"),
@@ -426,6 +453,7 @@ CASES = {
     "explain": lambda tool: case_explain(tool, 4),
     "wire_precision": lambda tool: case_wire_precision(tool, 4),
     "memory": lambda tool: case_memory(tool, 4),
+    "partition": lambda tool: case_partition(tool, 8),
     "table": lambda tool: case_table(tool, 16),
 }
 
