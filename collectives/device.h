@@ -188,6 +188,8 @@ tulle_status_t tli_watch_begin(tulle_exchange_t *x, void *stream);
 /** @retval TULLE_OK nothing to wait for; TULLE_IN_PROGRESS; TULLE_ERR_TIMEOUT, TULLE_ERR_REMOTE given up: the streams
  * have run out */
 tulle_status_t tli_watch_look(tulle_exchange_t *x);
+/** The carrier has failed: the streams run out, and partners are told. The last error stays. */
+void tli_watch_give_up(tulle_exchange_t *x);
 /** Wait until the stream has run out, no longer than the time limit. */
 void tli_watch_finish(tulle_exchange_t *x);
 

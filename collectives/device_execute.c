@@ -122,6 +122,8 @@ static tulle_status_t check_carrier(tulle_exchange_t *x)
     int num_moved = 0;
     if (x->device->carrier != NULL && !x->device->carrier->is_host_driven)
         st = x->device->carrier->advance(x->device->channel, &num_moved);
+    if (st < 0)
+        tli_watch_give_up(x);
     return st < 0 ? st : TULLE_OK;
 }
 
@@ -170,7 +172,7 @@ tulle_status_t tli_device_advance(tulle_exchange_t *x, int *num_moved_out)
     d->is_through = d->is_through || st == TULLE_OK;
 done:
     if (st < 0)
-        d->carrier->give_up(d->channel);
+        tli_watch_give_up(x);
     return st == TULLE_OK ? TULLE_IN_PROGRESS : st;
 }
 

@@ -206,20 +206,46 @@ done:
     return st == TULLE_IN_PROGRESS ? TULLE_OK : st;
 }
 
+/* The stream, or what is the host's to move: a peer may be late to take what it was sent. */
+static int is_under_way(const tulle_exchange_t *x)
+{
+    return !x->device->is_through || tli_event_test(x->device->done) == TULLE_IN_PROGRESS;
+}
+
 tulle_status_t tli_watch_look(tulle_exchange_t *x)
 {
     tulle_status_t st = TULLE_OK;
     if (x->timeout_ms > 0)
         TLI_TRY(hear_partners(x));
-    if (is_watched(x) && tli_event_test(x->device->done) == TULLE_IN_PROGRESS)
+    if (is_watched(x) && is_under_way(x))
         st = is_overdue(x) ? time_out(x) : TULLE_IN_PROGRESS;
 done:
     return st;
 }
 
+void tli_watch_give_up(tulle_exchange_t *x)
+{
+    void *stream = NULL;
+    if (!x->device->watch.gave_up && tli_stream_create(&stream) == TULLE_OK)
+        give_up(x, x->device->watch.values, stream);
+    tli_stream_destroy(stream);
+}
+
+/* What was started and never waited for: its parcels are still the host's to move. */
+static tulle_status_t move_parcels(tulle_exchange_t *x)
+{
+    int num_moved = 0;
+    tulle_status_t st = tli_device_advance(x, &num_moved);
+    return st == TULLE_IN_PROGRESS ? tli_device_ask(x) : st;
+}
+
 void tli_watch_finish(tulle_exchange_t *x)
 {
     tulle_status_t st = x->device->watch.gave_up ? TULLE_ERR_TIMEOUT : TULLE_IN_PROGRESS;
+    while (x->phase == TLI_PHASE_RUNNING && tli_device_is_host_driven(x) && st == TULLE_IN_PROGRESS) {
+        st = move_parcels(x);
+        sched_yield();
+    }
     while (is_watched(x) && st == TULLE_IN_PROGRESS) {
         st = tli_watch_look(x);
         sched_yield();

@@ -286,6 +286,8 @@ static void let_plans_go(tulle_comm_t *comm)
 
 static void free_comm(tulle_comm_t *comm)
 {
+    if (comm->nccl != NULL && comm->num_faults > 0)
+        tli_nccl_abort(comm->nccl); /* closing waits for all ranks */
     tli_nccl_close(comm->nccl);
     tli_free(comm->carrier_figures);
     if (comm->close_ucx != NULL)

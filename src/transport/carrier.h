@@ -42,7 +42,7 @@ typedef struct tli_carrier {
     /** What the host has to do. @retval TULLE_OK nothing more in this round; TULLE_IN_PROGRESS; an error of the carrier
      * @param[out] num_moved messages handed over or taken */
     tulle_status_t (*advance)(void *channel, int *num_moved);
-    int (*awaits)(const void *channel); /* peer of a parcel that has not come; -1: none */
+    int (*awaits)(const void *channel); /* peer of a parcel that has not come, or was not taken; -1 */
     void (*give_up)(void *channel);     /* streams wait for nothing more; the channel can only be unbound */
     void (*unbind)(void *channel);      /* NULL-safe; local; nothing of the streams is left */
 } tli_carrier_t;

@@ -547,14 +547,36 @@ done:
     return st;
 }
 
+static int find_active(const channel_t *channel, const lane_t *lane)
+{
+    for (int i = 0; i < lane->num; i++)
+        if (is_active(lane->requests[i]))
+            return parcels_of(channel, lane->is_send)[lane->pieces[i].parcel].peer;
+    return -1;
+}
+
+/* Who did not send comes first: who does not take may only be waiting, too. */
 static int mpi_awaits(const void *opaque)
 {
     const channel_t *channel = opaque;
-    for (int l = RECEIVES; l <= RECEIVES_COPIED && channel->is_open; l++)
-        for (int i = 0; i < channel->lanes[l].num; i++)
-            if (is_active(channel->lanes[l].requests[i]))
-                return channel->parcels->receives[channel->lanes[l].pieces[i].parcel].peer;
-    return -1;
+    int peer = -1;
+    for (int l = NUM_LANES - 1; l >= 0 && peer < 0; l--)
+        peer = find_active(channel, &channel->lanes[l]);
+    return peer;
+}
+
+/* Whether the stream still waits for it, and MPI no more. A receive that completes just now has a source; one that was
+ * taken before has none. */
+static int end_receive(MPI_Request *request)
+{
+    MPI_Status status;
+    int is_done = 0;
+    MPI_Test(request, &is_done, &status);
+    if (is_done)
+        return status.MPI_SOURCE != MPI_ANY_SOURCE;
+    MPI_Cancel(request);
+    MPI_Wait(request, MPI_STATUS_IGNORE);
+    return 1;
 }
 
 /* Rows that did not come are taken as they are: nobody looks at them. */
@@ -563,12 +585,7 @@ static void mpi_give_up(void *opaque)
     channel_t *channel = opaque;
     for (int l = RECEIVES; l <= RECEIVES_COPIED && !channel->is_broken; l++) {
         for (int i = 0; i < channel->lanes[l].num; i++) {
-            MPI_Request *request = &channel->lanes[l].requests[i];
-            int is_missing = !channel->is_open || is_active(*request);
-            if (is_active(*request)) {
-                MPI_Cancel(request);
-                MPI_Wait(request, MPI_STATUS_IGNORE);
-            }
+            int is_missing = !channel->is_open || end_receive(&channel->lanes[l].requests[i]);
             if (is_missing)
                 tell(channel->lanes[l].flags[i].flag);
         }
