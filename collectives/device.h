@@ -7,6 +7,9 @@
  *     ...
  *     end:     flags
  *
+ * Rows for other machines are packed by the same kernels and go in parcels, which a carrier takes across. A stage first
+ * runs what needs no parcel, then what does, so that rows move on inside the machine while others are on the wire.
+ *
  * Flags between kernels say "your rows are there" to receivers and wait for the same from senders. Senders also wait,
  * before they first store to a peer, for its word that it has started: then its slots are free. Each wait sets its flag
  * back, so that every round, and every replay of a captured one, finds all flags as the first did.
@@ -19,6 +22,7 @@
 #include "src/device/pack_device.h"
 #include "src/device/stream.h"
 #include "src/device/wire_device.h"
+#include "src/transport/carrier.h"
 #include "src/transport/gpu_memory.h"
 
 /** A kernel: rows copied for several tasks, fields and peers at a time, or one reduction, or one operation that rounds
@@ -31,10 +35,18 @@ typedef struct tli_launch {
     int64_t areas_alignment;
 } tli_launch_t;
 
-typedef struct tli_stage {
+/** Tasks that can run at the same time. */
+typedef struct tli_batch {
     int64_t first_task, num_tasks;
-    int64_t first_flag, num_flags; /* before the launches */
     int64_t first_launch, num_launches;
+} tli_batch_t;
+
+typedef enum tli_batch_kind { TLI_BATCH_EARLY, TLI_BATCH_LATE, TLI_NUM_BATCHES } tli_batch_kind_t;
+
+typedef struct tli_stage {
+    int64_t first_flag, num_flags; /* before the launches */
+    int64_t num_tells;             /* the first of them: that the stage before is done, and so before parcels leave */
+    tli_batch_t batches[TLI_NUM_BATCHES]; /* late: what needs parcels that this stage begins with */
 } tli_stage_t;
 
 /** Region of a message's slots and flags, at both of its ends. */
@@ -43,12 +55,19 @@ static inline tli_region_t tli_region_of(const tli_end_t *end)
     return end->way == TLI_WAY_STORED ? TLI_REGION_DEVICE : TLI_REGION_PINNED;
 }
 
+/** Whether a message goes to another machine, in a parcel. */
+static inline int tli_is_carried(const tli_end_t *end)
+{
+    return end->way == TLI_WAY_CARRIED;
+}
+
 /** When tasks run and messages arrive, and the flags that say so. Addresses are in this process. */
 typedef struct tli_wiring {
     int64_t num_stages;
-    int64_t *stage_of_task;  /* [num_tasks] */
-    int64_t *arrival;        /* [num_receives] stage that begins with it */
-    int64_t *departure;      /* [num_sends] stage that ends with it */
+    int64_t *stage_of_task; /* [num_tasks] */
+    int64_t *arrival;       /* [num_receives] stage that begins with it */
+    int64_t *departure;     /* [num_sends] stage that ends with it */
+    /* Not of what is carried: */
     uint32_t **arrived;      /* [num_receives] flag here that says that the rows are there; wires may share one */
     uint32_t **tell_ready;   /* [num_receives] flag at the sender that says that this rank has started; likewise */
     uint32_t **tell_arrived; /* [num_sends] flag at the receiver */
@@ -90,6 +109,11 @@ typedef struct tli_device_exchange {
     tli_gpu_peers_t peers;
     tli_gpu_memory_t memory;
     tli_wiring_t wiring;
+    tli_parcels_t parcels;
+    const tli_carrier_t *carrier; /* NULL: no rank has parcels */
+    void *channel;                /* the carrier's */
+    int64_t most_bytes;           /* of parcels of one rank, where they decided on the carrier; else 0 */
+    int is_through;               /* the host has nothing more to do in this round */
     tli_program_t program;
     void *stream;      /* ours: the program runs on it */
     void *began;       /* event on the caller's stream at start */
@@ -122,6 +146,14 @@ void tli_wiring_count_flags(const tulle_exchange_t *x, const tli_wiring_t *wirin
 /** Place areas of peers and flags, now that all regions are there. @collective */
 tulle_status_t tli_wiring_connect(tulle_exchange_t *x, int first_tag, const int64_t *offset_of_area,
                                   tli_wiring_t *wiring);
+
+/* --- collectives/device_parcels.c -------------------------------------------------------------------------------- */
+
+/** Rows for other machines into parcels; the carrier is chosen, bound, and its memory becomes areas. @collective, all
+ * ranks got here */
+tulle_status_t tli_parcels_bind(tulle_exchange_t *x, int first_tag, const tli_wiring_t *wiring);
+/** NULL-safe in its channel. Nothing is on the streams any more. */
+void tli_parcels_unbind(tli_device_exchange_t *device);
 
 /* --- collectives/device_program.c -------------------------------------------------------------------------------- */
 
@@ -156,11 +188,21 @@ tulle_status_t tli_watch_begin(tulle_exchange_t *x, void *stream);
 /** @retval TULLE_OK nothing to wait for; TULLE_IN_PROGRESS; TULLE_ERR_TIMEOUT, TULLE_ERR_REMOTE given up: the streams
  * have run out */
 tulle_status_t tli_watch_look(tulle_exchange_t *x);
+/** The carrier has failed: the streams run out, and partners are told. The last error stays. */
+void tli_watch_give_up(tulle_exchange_t *x);
 /** Wait until the stream has run out, no longer than the time limit. */
 void tli_watch_finish(tulle_exchange_t *x);
 
 tulle_status_t tli_device_start(tulle_exchange_t *x, void *stream);
 tulle_status_t tli_device_test(tulle_exchange_t *x);
 tulle_status_t tli_device_wait(tulle_exchange_t *x);
+
+/** Whether the host must move the parcels of this exchange. */
+int tli_device_is_host_driven(const tulle_exchange_t *x);
+/** Do so. @return TULLE_IN_PROGRESS, also when there is nothing more to do: the stream has the last word; or an error
+ */
+tulle_status_t tli_device_advance(tulle_exchange_t *x, int *num_moved_out);
+/** Whether host and stream are through with the round: TULLE_OK, TULLE_IN_PROGRESS, or what the watch says. */
+tulle_status_t tli_device_ask(tulle_exchange_t *x);
 
 #endif

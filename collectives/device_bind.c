@@ -5,6 +5,7 @@
 #include "collectives/device.h"
 #include "src/agree.h"
 #include "src/device/device.h"
+#include "src/options.h"
 
 #define SLOT_ALIGNMENT 256
 
@@ -33,7 +34,7 @@ static void place_slots(const tulle_exchange_t *x, int64_t bytes[TLI_NUM_REGIONS
     for (int64_t w = 0; w < x->steps.num_receives; w++) {
         const tli_end_t *end = &x->steps.receive_ends[w];
         tli_region_t region = tli_region_of(end);
-        if (x->steps.areas[end->area].kind != TLI_AREA_SHARED)
+        if (x->steps.areas[end->area].kind != TLI_AREA_SHARED || tli_is_carried(end))
             continue;
         offset_of_area[end->area] = bytes[region];
         bytes[region] += whole_slots(tli_area_bytes(x, end->area, end->num_rows));
@@ -45,7 +46,7 @@ static void place_own_areas(tulle_exchange_t *x, const int64_t *offset_of_area)
     for (int64_t w = 0; w < x->steps.num_receives; w++) {
         const tli_end_t *end = &x->steps.receive_ends[w];
         unsigned char *base = tli_gpu_memory_address(&x->device->memory, x->plan->comm->rank, tli_region_of(end));
-        if (x->steps.areas[end->area].kind == TLI_AREA_SHARED)
+        if (x->steps.areas[end->area].kind == TLI_AREA_SHARED && !tli_is_carried(end))
             tli_area_place(x, end->area, base + offset_of_area[end->area], end->num_rows);
     }
 }
@@ -57,9 +58,11 @@ static tulle_status_t list_partners(const tulle_exchange_t *x, tli_arena_t *scra
     unsigned char *is_partner = NULL;
     TLI_TRY(tli_arena_alloc(scratch, x->device->peers.num_ranks, 1, &is_partner));
     for (int64_t w = 0; w < steps->num_sends; w++)
-        is_partner[tli_gpu_peers_position(&x->device->peers, (int)steps->send_ends[w].peer)] = 1;
+        if (!tli_is_carried(&steps->send_ends[w]))
+            is_partner[tli_gpu_peers_position(&x->device->peers, (int)steps->send_ends[w].peer)] = 1;
     for (int64_t w = 0; w < steps->num_receives; w++)
-        is_partner[tli_gpu_peers_position(&x->device->peers, (int)steps->receive_ends[w].peer)] = 1;
+        if (!tli_is_carried(&steps->receive_ends[w]))
+            is_partner[tli_gpu_peers_position(&x->device->peers, (int)steps->receive_ends[w].peer)] = 1;
     *is_partner_out = is_partner;
 done:
     return st;
@@ -127,26 +130,43 @@ static tulle_status_t bind_on_device(tulle_exchange_t *x)
     tli_arena_t scratch = TLI_ARENA_INIT;
     int64_t *offset_of_area = NULL, num_tags = 1;
     int first_tag = 0, in_place = can_store_in_place(x), is_staged = x->transport == TULLE_TRANSPORT_CUDA_STAGED;
-    TLI_TRY(tli_gpu_peers_find(x->plan->comm, TULLE_OK, d->device, is_staged, &x->arena, &d->peers));
+    int keeps_apart = tli_carrier_of(x->transport) != NULL || tli_options_separates_nodes();
+    TLI_TRY(tli_gpu_peers_find(x->plan->comm, TULLE_OK, d->device, is_staged, keeps_apart, &x->arena, &d->peers));
     st = lay_out_steps(x, in_place);
     TLI_TRY(tli_exchange_agree(x, mpi, st, &num_tags));
-    first_tag = tli_comm_take_tags(x->plan->comm, (int)num_tags);
+    first_tag = tli_comm_take_tags(x->plan->comm, (int)num_tags + 1); /* the last is the watch's */
     TLI_TRY(tli_wiring_find_stages(x, first_tag, &x->arena, &d->wiring));
     TLI_TRY(open_memory(x, in_place, &scratch, &offset_of_area));
     TLI_TRY(tli_wiring_connect(x, first_tag, offset_of_area, &d->wiring));
+    TLI_TRY(tli_parcels_bind(x, first_tag, &d->wiring));
     st = make_program(x);
     if (st == TULLE_OK)
-        st = tli_watch_prepare(x, first_tag);
+        st = tli_watch_prepare(x, first_tag + (int)num_tags);
 done:
     tli_arena_release(&scratch);
     return tli_agree(mpi, st);
+}
+
+/* The environment decides where the program does not, and names a transport of GPUs. */
+static tulle_status_t take_transport(tulle_exchange_t *x)
+{
+    tulle_status_t st = TULLE_OK;
+    tulle_transport_t named = TULLE_TRANSPORT_AUTO;
+    if (tli_options_transport() != NULL)
+        TLI_TRY(tulle_transport_parse(tli_options_transport(), &named));
+    if (x->transport == TULLE_TRANSPORT_AUTO && named >= TULLE_TRANSPORT_CUDA_IPC)
+        x->transport = named;
+done:
+    return st;
 }
 
 static tulle_status_t find_device(tulle_exchange_t *x)
 {
     tulle_status_t st = TULLE_OK;
     TLI_TRY(tli_arena_alloc(&x->arena, 1, sizeof *x->device, &x->device));
+    x->device->memory.window = MPI_WIN_NULL; /* also where none is ever opened */
     TLI_TRY(tli_device_check_fields(x->plan, x->fields, x->num_fields, &x->device->device));
+    TLI_TRY(take_transport(x));
 done:
     return st;
 }
@@ -176,6 +196,7 @@ void tli_device_unbind(tulle_exchange_t *x)
     if (d->stream != NULL)
         tli_watch_finish(x); /* then nothing of this round comes in or goes out any more */
     tli_gpu_memory_close(&d->memory, d->watch.gave_up, x->timeout_ms);
+    tli_parcels_unbind(d);
     tli_program_free(&d->program);
     tli_event_destroy(d->began);
     tli_event_destroy(d->done);

@@ -112,29 +112,47 @@ static void put_operations(const tulle_exchange_t *x, const image_t *image, tli_
 
 /* --- order ------------------------------------------------------------------------------------------------------- */
 
-/* Tasks by stage, in the order of the steps within one. */
+/* Tasks that need a parcel of the stage before. */
+static tulle_status_t find_late(const tli_steps_t *steps, const tli_wiring_t *wiring, tli_arena_t *arena,
+                                unsigned char **is_late_out)
+{
+    tulle_status_t st = tli_arena_alloc(arena, steps->num_tasks, 1, is_late_out);
+    for (int64_t w = 0; w < steps->num_receives && st == TULLE_OK; w++)
+        for (int64_t i = steps->waiter_ptr[w]; i < steps->waiter_ptr[w + 1]; i++)
+            if (tli_is_carried(&steps->receive_ends[w]) &&
+                wiring->stage_of_task[steps->waiters[i]] == wiring->arrival[w])
+                (*is_late_out)[steps->waiters[i]] = 1;
+    return st;
+}
+
+/* Tasks by stage and batch, in the order of the steps within one. */
 static tulle_status_t order_tasks(const tulle_exchange_t *x, const tli_wiring_t *wiring, tli_program_t *program)
 {
     tulle_status_t st = TULLE_OK;
+    unsigned char *is_late = NULL;
     int64_t at = 0;
     TLI_TRY(tli_arena_alloc(&program->arena, x->steps.num_tasks, sizeof *program->tasks, &program->tasks));
     TLI_TRY(tli_arena_alloc(&program->arena, wiring->num_stages + 1, sizeof *program->stages, &program->stages));
+    TLI_TRY(find_late(&x->steps, wiring, &program->arena, &is_late));
     program->num_stages = wiring->num_stages;
-    for (int64_t s = 0; s < wiring->num_stages; s++) {
-        program->stages[s].first_task = at;
+    for (int64_t b = 0; b < wiring->num_stages * TLI_NUM_BATCHES; b++) {
+        tli_batch_t *batch = &program->stages[b / TLI_NUM_BATCHES].batches[b % TLI_NUM_BATCHES];
+        batch->first_task = at;
         for (int64_t t = 0; t < x->steps.num_tasks; t++)
-            if (wiring->stage_of_task[t] == s)
+            if (wiring->stage_of_task[t] == b / TLI_NUM_BATCHES && is_late[t] == b % TLI_NUM_BATCHES)
                 program->tasks[at++] = t;
-        program->stages[s].num_tasks = at - program->stages[s].first_task;
+        batch->num_tasks = at - batch->first_task;
     }
 done:
     return st;
 }
 
-/* Whether no earlier wire of the same peer has this flag. Wires of a peer follow each other. */
+/* Whether a wire has a flag, and no earlier one of the same peer the same. Wires of a peer follow each other. */
 static int is_new(const tli_end_t *ends, uint32_t *const *flags, int64_t w)
 {
     int64_t earlier = w - 1;
+    if (tli_is_carried(&ends[w]))
+        return 0;
     while (earlier >= 0 && ends[earlier].peer == ends[w].peer && flags[earlier] != flags[w])
         earlier--;
     return earlier < 0 || ends[earlier].peer != ends[w].peer;
@@ -152,7 +170,7 @@ static int64_t first_departure(const tli_steps_t *steps, const tli_wiring_t *wir
 
 static void add_flag(tli_program_t *program, uint32_t *flag, int is_wait)
 {
-    program->flags[program->num_flags++] = (tli_flag_step_t){flag, is_wait};
+    program->flags[program->num_flags++] = (tli_flag_step_t){flag, is_wait, 0};
 }
 
 /* The word that this rank has started, before anything else; then what the stage before ended with, then what this one
@@ -168,6 +186,7 @@ static void add_flags(const tulle_exchange_t *x, const tli_wiring_t *wiring, int
     for (int64_t w = 0; w < steps->num_sends; w++)
         if (wiring->departure[w] == stage - 1 && is_new(steps->send_ends, wiring->tell_arrived, w))
             add_flag(program, wiring->tell_arrived[w], 0);
+    s->num_tells = program->num_flags - s->first_flag;
     for (int64_t w = 0; w < steps->num_receives; w++)
         if (wiring->arrival[w] == stage && is_new(steps->receive_ends, wiring->arrived, w))
             add_flag(program, wiring->arrived[w], 1);
@@ -189,8 +208,8 @@ tulle_status_t tli_program_build(const tulle_exchange_t *x, const tli_wiring_t *
     TLI_TRY(tli_arena_alloc(&program->arena, n, sizeof *program->operations, &program->operations));
     TLI_TRY(tli_arena_alloc(&program->arena, 2 * (steps->num_sends + steps->num_receives), sizeof *program->flags,
                             &program->flags));
-    TLI_TRY(tli_arena_alloc(&program->arena, wiring->num_stages + n * x->num_fields, sizeof *program->launches,
-                            &program->launches));
+    TLI_TRY(tli_arena_alloc(&program->arena, TLI_NUM_BATCHES * wiring->num_stages + n * x->num_fields,
+                            sizeof *program->launches, &program->launches));
     TLI_TRY(order_tasks(x, wiring, program));
     put_operations(x, &image, program);
     for (int64_t stage = 0; stage <= program->num_stages; stage++)
@@ -244,14 +263,14 @@ static int is_pushed(const tulle_exchange_t *x, const tli_operation_t *o)
     return o->entry_ptr == NULL && o->num_rows > 0 && !tli_converts(x, o);
 }
 
-/* All copies of a stage, of every task and field, are one kernel. */
-static void add_copies(const tulle_exchange_t *x, const tli_stage_t *stage, int64_t *num_segments,
+/* All copies of a batch, of every task and field, are one kernel. */
+static void add_copies(const tulle_exchange_t *x, const tli_batch_t *batch, int64_t *num_segments,
                        tli_program_t *program)
 {
     tli_push_segment_t *segments = (tli_push_segment_t *)program->image;
     int64_t first = *num_segments;
-    for (int64_t i = 0; i < stage->num_tasks; i++) {
-        const tli_task_t *task = &x->steps.tasks[program->tasks[stage->first_task + i]];
+    for (int64_t i = 0; i < batch->num_tasks; i++) {
+        const tli_task_t *task = &x->steps.tasks[program->tasks[batch->first_task + i]];
         const tli_operation_t *o = program->operations + task->first_operation;
         for (int64_t k = 0; k < task->num_operations; k++)
             for (int f = 0; f < x->num_fields && is_pushed(x, &o[k]); f++)
@@ -265,10 +284,10 @@ static void add_copies(const tulle_exchange_t *x, const tli_stage_t *stage, int6
 }
 
 /* Reductions, and what rounds or widens. */
-static void add_others(const tulle_exchange_t *x, const tli_stage_t *stage, tli_program_t *program)
+static void add_others(const tulle_exchange_t *x, const tli_batch_t *batch, tli_program_t *program)
 {
-    for (int64_t i = 0; i < stage->num_tasks; i++) {
-        const tli_task_t *task = &x->steps.tasks[program->tasks[stage->first_task + i]];
+    for (int64_t i = 0; i < batch->num_tasks; i++) {
+        const tli_task_t *task = &x->steps.tasks[program->tasks[batch->first_task + i]];
         const tli_operation_t *o = program->operations + task->first_operation;
         for (int64_t k = 0; k < task->num_operations; k++)
             for (int f = 0; f < x->num_fields && o[k].num_rows > 0 && !is_pushed(x, &o[k]); f++)
@@ -283,11 +302,11 @@ void tli_program_bind(const tulle_exchange_t *x, tli_program_t *program)
     int64_t num_segments = 0;
     memcpy(program->areas_image, x->areas, (size_t)(x->num_fields * x->steps.num_areas) * sizeof *x->areas);
     program->num_launches = 0;
-    for (int64_t s = 0; s < program->num_stages; s++) {
-        tli_stage_t *stage = &program->stages[s];
-        stage->first_launch = program->num_launches;
-        add_copies(x, stage, &num_segments, program);
-        add_others(x, stage, program);
-        stage->num_launches = program->num_launches - stage->first_launch;
+    for (int64_t b = 0; b < program->num_stages * TLI_NUM_BATCHES; b++) {
+        tli_batch_t *batch = &program->stages[b / TLI_NUM_BATCHES].batches[b % TLI_NUM_BATCHES];
+        batch->first_launch = program->num_launches;
+        add_copies(x, batch, &num_segments, program);
+        add_others(x, batch, program);
+        batch->num_launches = program->num_launches - batch->first_launch;
     }
 }

@@ -47,7 +47,7 @@ static tulle_status_t move_flags(const tli_program_t *program, uint32_t from, co
 {
     tulle_status_t st = TULLE_OK;
     for (int64_t i = 0; i < program->num_flags; i++) {
-        const tli_flag_step_t step = {program->flags[i].flag, from == 1};
+        const tli_flag_step_t step = {program->flags[i].flag, from == 1, 0};
         if (program->flags[i].is_wait && values[i] == from)
             TLI_TRY(tli_stream_flags(stream, &step, 1));
     }
@@ -80,9 +80,16 @@ static int find_missing(const tulle_exchange_t *x, const uint32_t *values)
     return -1;
 }
 
-static tulle_status_t describe(const tulle_exchange_t *x, int peer)
+/* What the host moves is known to be missing. NCCL tells nothing: it is blamed where no flag is missing. */
+static tulle_status_t describe(const tulle_exchange_t *x, const uint32_t *values)
 {
     const tulle_comm_t *comm = x->plan->comm;
+    const tli_carrier_t *carrier = x->device->carrier;
+    int peer = find_missing(x, values), awaited = carrier != NULL ? carrier->awaits(x->device->channel) : -1;
+    if (awaited >= 0 && (carrier->is_host_driven || peer < 0))
+        return tli_fail(TULLE_ERR_TIMEOUT, 0, TLI_WHERE, "rank %d waited %lld ms for rank %d (level %s, transport %s)",
+                        comm->rank, (long long)x->timeout_ms, awaited, tli_comm_level_name(comm, awaited),
+                        tulle_transport_name(carrier->id));
     if (peer < 0)
         return tli_fail(TULLE_ERR_TIMEOUT, 0, TLI_WHERE, "rank %d waited %lld ms for its GPU", comm->rank,
                         (long long)x->timeout_ms);
@@ -127,6 +134,8 @@ static void give_up(tulle_exchange_t *x, uint32_t *values, void *stream)
     x->device->watch.gave_up = 1;
     x->plan->comm->num_faults++;
     tell_partners(x);
+    if (x->device->carrier != NULL)
+        x->device->carrier->give_up(x->device->channel);
     (void)run_out(x->device, values, stream);
     tli_fault_set(&reason);
 }
@@ -138,7 +147,7 @@ static tulle_status_t time_out(tulle_exchange_t *x)
     void *stream = NULL;
     TLI_TRY(tli_stream_create(&stream));
     TLI_TRY(read_flags(&x->device->program, values, stream));
-    st = describe(x, find_missing(x, values));
+    st = describe(x, values);
     give_up(x, values, stream);
 done:
     tli_stream_destroy(stream);
@@ -197,20 +206,46 @@ done:
     return st == TULLE_IN_PROGRESS ? TULLE_OK : st;
 }
 
+/* The stream, or what is the host's to move: a peer may be late to take what it was sent. */
+static int is_under_way(const tulle_exchange_t *x)
+{
+    return !x->device->is_through || tli_event_test(x->device->done) == TULLE_IN_PROGRESS;
+}
+
 tulle_status_t tli_watch_look(tulle_exchange_t *x)
 {
     tulle_status_t st = TULLE_OK;
     if (x->timeout_ms > 0)
         TLI_TRY(hear_partners(x));
-    if (is_watched(x) && tli_event_test(x->device->done) == TULLE_IN_PROGRESS)
+    if (is_watched(x) && is_under_way(x))
         st = is_overdue(x) ? time_out(x) : TULLE_IN_PROGRESS;
 done:
     return st;
 }
 
+void tli_watch_give_up(tulle_exchange_t *x)
+{
+    void *stream = NULL;
+    if (!x->device->watch.gave_up && tli_stream_create(&stream) == TULLE_OK)
+        give_up(x, x->device->watch.values, stream);
+    tli_stream_destroy(stream);
+}
+
+/* What was started and never waited for: its parcels are still the host's to move. */
+static tulle_status_t move_parcels(tulle_exchange_t *x)
+{
+    int num_moved = 0;
+    tulle_status_t st = tli_device_advance(x, &num_moved);
+    return st == TULLE_IN_PROGRESS ? tli_device_ask(x) : st;
+}
+
 void tli_watch_finish(tulle_exchange_t *x)
 {
     tulle_status_t st = x->device->watch.gave_up ? TULLE_ERR_TIMEOUT : TULLE_IN_PROGRESS;
+    while (x->phase == TLI_PHASE_RUNNING && tli_device_is_host_driven(x) && st == TULLE_IN_PROGRESS) {
+        st = move_parcels(x);
+        sched_yield();
+    }
     while (is_watched(x) && st == TULLE_IN_PROGRESS) {
         st = tli_watch_look(x);
         sched_yield();

@@ -117,6 +117,8 @@ static void number_flags(const tli_end_t *ends, int64_t n, const int64_t *stages
                          int64_t *offsets, int64_t offset_step)
 {
     for (int64_t w = 0; w < n; w++) {
+        if (tli_is_carried(&ends[w]))
+            continue;
         int64_t shared = sharing_wire(ends, w, stages);
         int64_t *end = &bytes[tli_region_of(&ends[w])];
         int64_t offset = shared >= 0 && offsets != NULL ? offsets[shared * offset_step] : *end;
@@ -144,6 +146,8 @@ static void describe_slots(const tulle_exchange_t *x, const int64_t *offset_of_a
     for (int64_t w = 0; w < steps->num_receives; w++) {
         const tli_end_t *end = &steps->receive_ends[w];
         int64_t *told = words + w * NUM_RECEIVER_WORDS;
+        if (tli_is_carried(end))
+            continue;
         int is_in_place = end->area == TLI_AREA_GHOST;
         told[SLOT_REGION] = is_in_place ? TLI_REGION_ROWS : (int64_t)tli_region_of(end);
         told[SLOT_OFFSET] =
@@ -163,6 +167,8 @@ static void take_receivers_word(tulle_exchange_t *x, const int64_t *words, tli_w
     for (int64_t w = 0; w < steps->num_sends; w++) {
         const tli_end_t *end = &steps->send_ends[w];
         const int64_t *heard = words + w * NUM_RECEIVER_WORDS;
+        if (tli_is_carried(end))
+            continue;
         unsigned char *region =
             tli_gpu_memory_address(&x->device->memory, (int)end->peer, (tli_region_t)heard[SLOT_REGION]);
         tli_area_place(x, end->area, region + heard[SLOT_OFFSET], heard[SLOT_ROWS]);
@@ -196,11 +202,14 @@ tulle_status_t tli_wiring_connect(tulle_exchange_t *x, int first_tag, const int6
     take_receivers_word(x, receivers_heard, wiring);
     for (int64_t w = 0; w < steps->num_receives; w++) {
         const tli_end_t *end = &steps->receive_ends[w];
+        if (tli_is_carried(end))
+            continue;
         wiring->arrived[w] = flag_at(x->device, me, end, receivers_told[w * NUM_RECEIVER_WORDS + ARRIVED_OFFSET]);
         wiring->tell_ready[w] = flag_at(x->device, (int)end->peer, end, senders_heard[w]);
     }
     for (int64_t w = 0; w < steps->num_sends; w++)
-        wiring->ready[w] = flag_at(x->device, me, &steps->send_ends[w], senders_told[w]);
+        if (!tli_is_carried(&steps->send_ends[w]))
+            wiring->ready[w] = flag_at(x->device, me, &steps->send_ends[w], senders_told[w]);
 done:
     tli_arena_release(&scratch);
     return st;

@@ -5,15 +5,18 @@
 #include "collectives/device.h"
 #include "src/agree.h"
 #include "src/options.h"
+#include "src/transport/carrier_choice.h"
 #include "topology/probe.h"
 
-static tulle_transport_t transport_of(const tli_end_t *end)
+static tulle_transport_t transport_of(const tulle_exchange_t *x, const tli_end_t *end)
 {
     switch (end->way) {
     case TLI_WAY_STORED:
         return TULLE_TRANSPORT_CUDA_IPC;
     case TLI_WAY_STAGED:
         return TULLE_TRANSPORT_CUDA_STAGED;
+    case TLI_WAY_CARRIED:
+        return x->device->carrier->id;
     case TLI_WAY_SENT:
     case TLI_WAY_READ:
         break;
@@ -42,11 +45,13 @@ static void count(const tulle_exchange_t *x, tulle_exchange_stats_t *stats)
 {
     for (int64_t w = 0; w < x->steps.num_receives; w++) {
         const tli_end_t *end = &x->steps.receive_ends[w];
-        tulle_transport_stats_t *transport = &stats->transports[transport_of(end)];
-        transport->messages++;
+        tulle_transport_stats_t *transport = &stats->transports[transport_of(x, end)];
+        transport->messages += !tli_is_carried(end);
         transport->rows += end->num_rows;
         transport->bytes += end->num_rows * travelling_row_bytes(x, end);
     }
+    if (x->device != NULL && x->device->carrier != NULL)
+        stats->transports[x->device->carrier->id].messages += x->device->parcels.num_receives;
     stats->on_device = x->device != NULL;
     stats->num_stages = x->device != NULL ? (int32_t)x->device->program.num_stages : 0;
     stats->in_place = receives_in_place(x);
@@ -86,10 +91,41 @@ static const char *describe(const tulle_exchange_t *x, tulle_transport_t transpo
         return x->transport == TULLE_TRANSPORT_CUDA_STAGED
                    ? "stored into pinned host memory, as asked"
                    : "stored into pinned host memory: these GPUs do not reach each other";
+    case TULLE_TRANSPORT_MPI_STAGED:
+        return "between nodes: messages of MPI out of pinned host memory";
+    case TULLE_TRANSPORT_MPI_DEVICE:
+        return "between nodes: messages of MPI out of device memory";
+    case TULLE_TRANSPORT_NCCL:
+        return "between nodes: messages of NCCL";
     case TULLE_TRANSPORT_AUTO:
         break;
     }
     return "";
+}
+
+/* Why the carrier is the one it is, and what was measured. */
+static void print_choice(const tulle_exchange_t *x, FILE *out)
+{
+    const tli_carrier_figures_t *figures = x->plan->comm->carrier_figures;
+    if (x->device == NULL || x->device->carrier == NULL)
+        return;
+    const char *name = tulle_transport_name(x->device->carrier->id);
+    if (x->device->most_bytes == 0) {
+        fprintf(out, "\n  between nodes: %s, as asked\n", name);
+        return;
+    }
+    fprintf(out,
+            "\n  between nodes: %s, the fastest for %.3f MB of the busiest rank, by parcels measured between nodes:\n",
+            name, (double)x->device->most_bytes / 1e6);
+    for (int c = 0; c < tli_num_carriers; c++) {
+        const tli_carrier_figure_t *figure = &figures->of[c];
+        if (figure->works)
+            fprintf(out, "  %-14s %10.1f us for 4 KiB, %.1f us for 4 MiB, so %.1f us here\n",
+                    tulle_transport_name(tli_carriers[c]->id), figure->small_ns / 1e3, figure->large_ns / 1e3,
+                    tli_carrier_estimate_ns(figure, x->device->most_bytes) / 1e3);
+        else
+            fprintf(out, "  %-14s %s\n", tulle_transport_name(tli_carriers[c]->id), figure->why_not);
+    }
 }
 
 /* Of a carrier: who chose it, and by which figures. */
@@ -147,6 +183,7 @@ static tulle_status_t print(const tulle_exchange_t *x, const tulle_exchange_stat
                     (long long)transport->messages, (long long)transport->rows, (double)transport->bytes / 1e6,
                     describe(x, (tulle_transport_t)t));
     }
+    print_choice(x, out);
     print_carriers(x, stats, out);
     TLI_REQUIRE(fflush(out) == 0 && !ferror(out), TULLE_ERR_FILE, "the stream refused the table");
 done:

@@ -155,7 +155,7 @@ static int advance_all(const tulle_exchange_t *x)
         int arrived_here = 0;
         tulle_status_t st = TULLE_IN_PROGRESS;
         if (y->phase == TLI_PHASE_PENDING || y->phase == TLI_PHASE_RUNNING)
-            st = advance_one(y, &arrived_here);
+            st = y->device != NULL ? tli_device_advance(y, &arrived_here) : advance_one(y, &arrived_here);
         num_arrived += arrived_here;
         if (st == TULLE_OK)
             y->phase = TLI_PHASE_COMPLETE;
@@ -225,6 +225,14 @@ static tulle_status_t start_on_host(tulle_exchange_t *x)
     return st == TULLE_IN_PROGRESS ? TULLE_OK : st;
 }
 
+static tulle_status_t start_on_device(tulle_exchange_t *x, void *stream)
+{
+    tulle_status_t st = tli_device_start(x, stream);
+    if (st == TULLE_OK && tli_device_is_host_driven(x))
+        take_off(x);
+    return st;
+}
+
 tulle_status_t tulle_exchange_start(tulle_exchange_t *x, void *stream)
 {
     tulle_status_t st = TULLE_OK;
@@ -234,8 +242,8 @@ tulle_status_t tulle_exchange_start(tulle_exchange_t *x, void *stream)
     TLI_REQUIRE(x->phase == TLI_PHASE_IDLE, TULLE_ERR_STATE, "started twice: call tulle_exchange_wait() in between");
     TLI_REQUIRE(stream == NULL || x->device != NULL || x->spaces == 0, TULLE_ERR_UNSUPPORTED,
                 "a stream was given, but the rows are in host memory");
-    st = x->device != NULL ? tli_device_start(x, stream) : start_on_host(x);
-    if (st < 0)
+    st = x->device != NULL ? start_on_device(x, stream) : start_on_host(x);
+    if (st < 0 && x->phase != TLI_PHASE_IDLE)
         fail(x);
 done:
     return st;
@@ -244,6 +252,7 @@ done:
 /* Asking at the wrong time does the exchange no harm. */
 static tulle_status_t test_on_device(tulle_exchange_t *x)
 {
+    advance_all(x);
     tulle_status_t st = x->phase == TLI_PHASE_RUNNING ? tli_device_test(x) : TULLE_OK;
     if (st == TULLE_ERR_UNSUPPORTED)
         return st;
@@ -327,6 +336,7 @@ static tulle_status_t ask_for(tulle_exchange_t *x, const int64_t *messages, int6
     return num_messages > 0 && num_here == num_messages ? TULLE_OK : conclude(x);
 }
 
+/* Advances all exchanges until this one is over, or all of some of its messages came. */
 static tulle_status_t wait_on_host(tulle_exchange_t *x, const int64_t *messages, int64_t num_messages)
 {
     tulle_status_t st = TULLE_IN_PROGRESS;
@@ -357,10 +367,26 @@ tulle_status_t tli_exchange_wait_for(tulle_exchange_t *x, const int64_t *message
     return wait_on_host(x, messages, num_messages);
 }
 
-/* For the host it is over: the stream keeps the order. */
+/* Where the host moves parcels, it calls MPI until the stream is through, too: a stream may wait for a peer that is
+ * held up by a message of this rank, whichever it is, that MPI has not brought on its way. */
+static tulle_status_t wait_for_parcels(tulle_exchange_t *x)
+{
+    tulle_status_t st = TULLE_IN_PROGRESS;
+    for (int64_t num_idle = 0; st == TULLE_IN_PROGRESS;) {
+        num_idle = advance_all(x) > 0 ? 0 : num_idle + 1;
+        st = x->phase == TLI_PHASE_RUNNING ? tli_device_ask(x) : TULLE_OK;
+        if (st == TULLE_IN_PROGRESS && num_idle > POLLS_BEFORE_YIELD)
+            sched_yield();
+    }
+    return st;
+}
+
+/* Then, for the host, it is over: the stream keeps the order. */
 static tulle_status_t wait_on_device(tulle_exchange_t *x)
 {
-    tulle_status_t st = x->phase == TLI_PHASE_RUNNING ? tli_device_wait(x) : TULLE_OK;
+    tulle_status_t st = tli_device_is_host_driven(x) ? wait_for_parcels(x) : TULLE_OK;
+    if (st == TULLE_OK && x->phase == TLI_PHASE_RUNNING)
+        st = tli_device_wait(x);
     if (st < 0)
         fail(x);
     else if (x->phase == TLI_PHASE_RUNNING)

@@ -42,17 +42,18 @@ static tulle_wire_precision_t choose_precision(const tli_steps_builder_t *b, con
 
 static tulle_status_t choose_gpu_way(const tli_steps_builder_t *b, tli_end_t *end)
 {
+    static const tli_way_t ways[] = {
+        [TLI_REACH_NONE] = TLI_WAY_CARRIED, [TLI_REACH_PINNED] = TLI_WAY_STAGED, [TLI_REACH_DEVICE] = TLI_WAY_STORED};
     tulle_status_t st = TULLE_OK;
     tli_reach_t reach = tli_gpu_peers_reach(b->options.gpus, (int)end->peer);
-    TLI_REQUIRE(
-        reach != TLI_REACH_NONE, TULLE_ERR_UNSUPPORTED,
-        "rank %d is on another machine than rank %d, and rows on GPUs do not go there yet: exchange them in host "
-        "memory",
-        (int)end->peer, b->plan->comm->rank);
-    TLI_REQUIRE(reach == TLI_REACH_DEVICE || b->options.transport != TULLE_TRANSPORT_CUDA_IPC, TULLE_ERR_UNSUPPORTED,
+    tulle_transport_t only = b->options.transport;
+    TLI_REQUIRE(reach != TLI_REACH_NONE || (only != TULLE_TRANSPORT_CUDA_IPC && only != TULLE_TRANSPORT_CUDA_STAGED),
+                TULLE_ERR_UNSUPPORTED, "transport %s does not lead from rank %d to rank %d on another machine",
+                tulle_transport_name(only), b->plan->comm->rank, (int)end->peer);
+    TLI_REQUIRE(reach != TLI_REACH_PINNED || only != TULLE_TRANSPORT_CUDA_IPC, TULLE_ERR_UNSUPPORTED,
                 "transport cuda_ipc does not lead from rank %d to rank %d: their GPUs do not reach each other's memory",
                 b->plan->comm->rank, (int)end->peer);
-    end->way = reach == TLI_REACH_DEVICE ? TLI_WAY_STORED : TLI_WAY_STAGED;
+    end->way = ways[reach];
 done:
     return st;
 }

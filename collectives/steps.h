@@ -55,7 +55,8 @@ typedef enum tli_way {
     TLI_WAY_SENT,   /* packed here, sent by the transport */
     TLI_WAY_READ,   /* the receiver reads them in the sender's shared memory */
     TLI_WAY_STORED, /* the sender's GPU stores them into memory of the receiver's GPU */
-    TLI_WAY_STAGED  /* as stored, into pinned host memory of the receiver: its GPU is out of reach */
+    TLI_WAY_STAGED, /* as stored, into pinned host memory of the receiver: its GPU is out of reach */
+    TLI_WAY_CARRIED /* packed by the GPU, carried to another machine with all else for that rank: carrier.h */
 } tli_way_t;
 
 /** One end of a message: index among the plan's messages is index of the wire. */

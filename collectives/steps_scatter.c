@@ -28,7 +28,8 @@ static void place_returns(scatter_t *s)
         static const tli_area_kind_t kinds[] = {[TLI_WAY_SENT] = TLI_AREA_PRIVATE,
                                                 [TLI_WAY_READ] = TLI_AREA_REMOTE,
                                                 [TLI_WAY_STORED] = TLI_AREA_SHARED,
-                                                [TLI_WAY_STAGED] = TLI_AREA_SHARED};
+                                                [TLI_WAY_STAGED] = TLI_AREA_SHARED,
+                                                [TLI_WAY_CARRIED] = TLI_AREA_PRIVATE};
         tli_end_t *end = &b->steps.receive_ends[m];
         end->area = tli_add_wire_area(b, kinds[end->way], end, m);
     }
@@ -154,7 +155,8 @@ static void return_message(scatter_t *s, int64_t k)
         static const tli_area_kind_t kinds[] = {[TLI_WAY_SENT] = TLI_AREA_PRIVATE,
                                                 [TLI_WAY_READ] = TLI_AREA_SHARED,
                                                 [TLI_WAY_STORED] = TLI_AREA_PEER,
-                                                [TLI_WAY_STAGED] = TLI_AREA_PEER};
+                                                [TLI_WAY_STAGED] = TLI_AREA_PEER,
+                                                [TLI_WAY_CARRIED] = TLI_AREA_PRIVATE};
         end->area = tli_add_wire_area(b, kinds[end->way], end, tli_writes_remotely(end) ? k : -1);
         tli_operation_t *operation = tli_add_operation(b, task, end->area, TLI_AREA_GHOST, end->num_rows);
         if (is_plain(s, k)) {

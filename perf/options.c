@@ -85,7 +85,9 @@ static const struct argp_option option_table[] = {
      "place",
      3},
     {"transport", KEY_TRANSPORT, "NAME", 0,
-     "the only one to use: auto (default), shared_memory, mpi, ucx, cuda_ipc or cuda_staged", 3},
+     "the only one to use: auto (default), shared_memory, mpi, ucx; of GPUs cuda_ipc, cuda_staged; of GPUs between "
+     "nodes mpi_staged, mpi_device or nccl",
+     3},
     {"wire-precision", KEY_WIRE_PRECISION, "NAME", 0,
      "in which rows of f32 cross between nodes, for tulle: none (default), bf16, f16 or fp8", 3},
     {"timeout-ms", KEY_TIMEOUT_MS, "N", 0, "longest wait for another rank (default: for ever)", 3},

@@ -11,6 +11,7 @@
 
 #include "src/agree.h"
 #include "src/options.h"
+#include "src/transport/nccl.h"
 #include "src/transport/transport.h"
 
 /* Tags 0 and 1 belong to sparse exchanges; bound exchanges use the rest in turn. */
@@ -285,6 +286,10 @@ static void let_plans_go(tulle_comm_t *comm)
 
 static void free_comm(tulle_comm_t *comm)
 {
+    if (comm->nccl != NULL && comm->num_faults > 0)
+        tli_nccl_abort(comm->nccl); /* closing waits for all ranks */
+    tli_nccl_close(comm->nccl);
+    tli_free(comm->carrier_figures);
     if (comm->close_ucx != NULL)
         comm->close_ucx(comm);
     free_communicators(comm);

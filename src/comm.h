@@ -39,6 +39,8 @@ struct tulle_comm {
     int most_plans;                                 /* that are kept, 0: none */
     struct tli_plan_cache *plans;                   /* collectives/plan_cache.h */
     void (*destroy_plans)(struct tli_plan_cache *); /* set with the first one kept */
+    struct tli_carrier_figures *carrier_figures;    /* transport/carrier_choice.h: NULL until measured */
+    struct tli_nccl *nccl;                          /* transport/nccl.h: made with the first exchange that needs it */
     tli_arena_t arena;
 };
 

@@ -44,6 +44,17 @@ done:
     return st;
 }
 
+int tli_options_separates_nodes(void)
+{
+    const char *text = getenv("TULLE_SEPARATE_NODES");
+    return text != NULL && text[0] != '\0' && strcmp(text, "0") != 0;
+}
+
+void tli_options_disable_pxn(void)
+{
+    setenv("NCCL_PXN_DISABLE", "1", 0);
+}
+
 tulle_status_t tli_options_take(const void *given, void *options, size_t size, size_t oldest_size,
                                 const char *initializer)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The environment, read in one place: TULLE_TOPOLOGY, TULLE_TIMEOUT_MS, TULLE_TRANSPORT. Options given in code come
- * first. */
+ * The environment, read, and for NCCL completed, in one place: TULLE_TOPOLOGY, TULLE_TIMEOUT_MS, TULLE_TRANSPORT and
+ * TULLE_SEPARATE_NODES. Options given in code come first. */
 #ifndef TLI_OPTIONS_H
 #define TLI_OPTIONS_H
 
@@ -15,8 +15,14 @@ const char *tli_options_topology(void);
 /** [ms] TULLE_TIMEOUT_MS, 0 when unset. Fails with TULLE_ERR_ARG on anything but a whole number >= 0. */
 tulle_status_t tli_options_timeout_ms(int64_t *timeout_ms_out);
 
-/** Text of TULLE_TRANSPORT, or NULL when it is unset or empty. Borrowed from the environment. */
+/** TULLE_TRANSPORT, or NULL when unset or empty. Borrowed from the environment. */
 const char *tli_options_transport(void);
+
+/** Whether TULLE_SEPARATE_NODES is set, and not to 0: nodes that were declared count as machines of their own. */
+int tli_options_separates_nodes(void);
+
+/** Keep NCCL from sending by way of other GPUs (NCCL_PXN_DISABLE=1), unless the user has decided. */
+void tli_options_disable_pxn(void);
 
 /**
  * Take an options struct from a caller who may have been compiled with another version of the headers: fields that the

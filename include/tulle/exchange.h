@@ -100,6 +100,14 @@ TULLE_API const char *tulle_wire_precision_name(tulle_wire_precision_t precision
  * When a buffer of any rank is in device or managed memory, the GPUs move the rows: all buffers must then be in device,
  * managed or pinned memory, those of one rank on one device. Otherwise the host does. Rows in pinned memory are read
  * and written by the GPU where they lie: feature tables may be larger than its memory.
+ *
+ * Between GPUs of different nodes all rows that one rank has for another after a stage of the plan are one message, of
+ * MPI_STAGED, MPI_DEVICE or NCCL. Named in the options, such a transport takes what crosses nodes, declared ones too,
+ * while rows inside a node go the best way there is. With AUTO the environment's TULLE_TRANSPORT decides, if it names a
+ * transport of GPUs; otherwise those that are there are measured with the first exchange of a communicator that needs
+ * one, between nodes and for a small and a large message, and the fastest for this exchange is taken. Declared nodes on
+ * one machine count as machines when the environment's TULLE_SEPARATE_NODES is 1. One communicator of NCCL is made with
+ * the first exchange that uses it; then NCCL_PXN_DISABLE is set to 1 unless it is set.
  * @collective all ranks of the plan's communicator, same order of creations; blocks
  * @param[in]  plan         borrowed; kept alive by the exchange
  * @param[in]  direction    equal on every rank
@@ -112,9 +120,9 @@ TULLE_API const char *tulle_wire_precision_name(tulle_wire_precision_t precision
  * precision; more wire levels than the topology has
  * @retval TULLE_ERR_MISMATCH ranks disagree about direction, op, transport, wire precision or levels, number of fields,
  *         datatype or width
- * @retval TULLE_ERR_UNSUPPORTED an op that the datatype does not know; a peer that the transport does not reach; rows
- * on GPUs of several machines; a wire precision for other rows than f32; TULLE_ERR_OVERFLOW sizes beyond
- * 2^62 bytes
+ * @retval TULLE_ERR_UNSUPPORTED an op that the datatype does not know; a peer that the transport does not reach; a
+ *         transport that this build or machine lacks; a wire precision for other rows than f32; TULLE_ERR_OVERFLOW
+ * sizes beyond 2^62 bytes
  * @retval TULLE_ERR_NOMEM; TULLE_ERR_TRANSPORT; TULLE_ERR_REMOTE another rank failed
  * @threads one thread per comm at a time   @cost staging memory for the rows of this rank's messages
  */
@@ -134,11 +142,15 @@ TULLE_API tulle_status_t tulle_exchange_create(const tulle_plan_t *plan, tulle_d
  * tulle_exchange_wait(), and before what is put there after that; buffers are live in that order. The next start may
  * follow at once. Start and wait may be captured into a CUDA graph, both in the same one, and the graph be launched any
  * number of times, as often on every rank. Launches and other starts of one exchange must be ordered by the caller.
+ *
+ * Between nodes MPI_STAGED and MPI_DEVICE need the host: their messages move in test and wait of any exchange of the
+ * communicator, and such exchanges cannot be captured. With NCCL, exchanges of a communicator must be started in the
+ * same order on every rank.
  * @collective every rank must start it; does not block
  * @param[in,out] exchange not in flight
  * @param[in]     stream   CUDA stream (cudaStream_t) to order after, NULL the default one; NULL on host memory
  * @retval TULLE_ERR_ARG NULL; TULLE_ERR_STATE already started; TULLE_ERR_UNSUPPORTED a stream, but the rows are in host
- *         memory; a driver that cannot capture this; TULLE_ERR_TRANSPORT
+ *         memory; a driver or transport that cannot capture this; TULLE_ERR_TRANSPORT
  * @threads one thread per comm at a time   @cost packing of this rank's rows, on GPUs a few launches; no allocation, no
  *          lock
  */
@@ -163,7 +175,8 @@ TULLE_API tulle_status_t tulle_exchange_test(tulle_exchange_t *exchange);
 /**
  * Wait until the exchange is complete on this rank. Yields the processor when nothing arrives. Where other ranks read
  * this one's rows from tulle_alloc() in place, that includes that they have read them. On GPUs the host does not wait:
- * what is put on the stream of the start from now on does, and sees the rows.
+ * what is put on the stream of the start from now on does, and sees the rows. But where MPI carries rows between nodes,
+ * the host moves them here, and returns once the device is done with the exchange.
  * @collective every rank must reach test or wait for the others to finish   @threads one thread per comm at a time
  * @cost as long as the slowest neighbour; no allocation, no lock
  * @param[in,out] exchange started
@@ -200,7 +213,8 @@ typedef struct tulle_exchange_stats {
 TULLE_API tulle_status_t tulle_exchange_get_stats(const tulle_exchange_t *exchange, tulle_exchange_stats_t *stats);
 
 /**
- * Say how an exchange moves its rows, and why not straight between GPUs where it does not.
+ * Say how an exchange moves its rows, and why not straight between GPUs where it does not; between nodes also what was
+ * measured of each transport, if that decided.
  * @collective all ranks of the exchange; blocks
  * @param[in] exchange borrowed
  * @param[in] out      stream; used on rank 0 only, ignored elsewhere

@@ -54,11 +54,15 @@ typedef enum tulle_op {
     X(MPI, 2, "mpi")                                                                                                   \
     X(CUDA_IPC, 3, "cuda_ipc")                                                                                         \
     X(CUDA_STAGED, 4, "cuda_staged")                                                                                   \
-    X(UCX, 5, "ucx")
+    X(UCX, 5, "ucx")                                                                                                   \
+    X(MPI_STAGED, 6, "mpi_staged")                                                                                     \
+    X(MPI_DEVICE, 7, "mpi_device")                                                                                     \
+    X(NCCL, 8, "nccl")
 
 /** How rows get from rank to rank: each pair the best way it has; read out of the sender's shared memory; in messages
  * of MPI; stored by the sender's GPU into the memory of the receiver's; or into host memory that both GPUs reach; in
- * messages of UCX. */
+ * messages of UCX. From GPU to GPU between nodes, in one message per peer and stage: of MPI, from pinned host memory;
+ * of an MPI that takes device memory; of NCCL. */
 typedef enum tulle_transport {
 #define TULLE_TRANSPORT_ENUM(name, value, text) TULLE_TRANSPORT_##name = value,
     TULLE_TRANSPORT_MAP(TULLE_TRANSPORT_ENUM)
@@ -66,7 +70,7 @@ typedef enum tulle_transport {
 } tulle_transport_t;
 
 /** Number of transports, AUTO counted. */
-#define TULLE_NUM_TRANSPORTS 6
+#define TULLE_NUM_TRANSPORTS 9
 
 /**
  * Size of one scalar.

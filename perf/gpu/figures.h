@@ -9,6 +9,8 @@
 
 #include <tulle/tulle.h>
 
+#include "src/arena.h"
+
 typedef struct perf_gpu {
     int rank, num_ranks;
     int64_t bytes;  /* of rows that a kernel moves, and of what a rank exchanges is a quarter of it */
@@ -23,8 +25,40 @@ void perf_gpu_print(const perf_gpu_t *gpu, const char *name, double value, const
 
 /** Copies, gathers, places and reductions of this rank's GPU. */
 tulle_status_t perf_gpu_measure_kernels(perf_gpu_t *gpu);
+/** A bound exchange in a ring of ranks, every row 256 bytes. */
+typedef struct perf_ring {
+    perf_gpu_t *gpu;
+    int step; /* whose rows a rank needs: those of the rank so far along */
+    int64_t num_owned, num_needed;
+    int64_t *needed, *image; /* on the host */
+    int64_t *owned, *ghost;  /* on the device */
+    tulle_plan_t *plan;
+    tulle_exchange_t *exchange;
+    tli_arena_t arena;
+} perf_ring_t;
+
+#define PERF_RING_ROW_BYTES 256
+
+/** @param[in,out] ring gpu, step and numbers of rows set, all else zero; closed also after a failure. @collective */
+tulle_status_t perf_ring_open(perf_ring_t *ring, tulle_comm_t *comm, tulle_ghost_order_t order,
+                              tulle_transport_t transport);
+void perf_ring_close(perf_ring_t *ring);
+/** Count wrong values of the last exchange. */
+tulle_status_t perf_ring_check(perf_ring_t *ring);
+/** Slowest rank, per repetition; and what of that the host spends in start. A graph is launched where there is one.
+ * @param[in] in_flight repetitions before the host waits for the device */
+tulle_status_t perf_ring_time(const perf_ring_t *ring, void *graph, int64_t repeat, int64_t in_flight,
+                              double *seconds_out, double *start_seconds_out);
+/** Capture the exchange, time and check its replays. @collective */
+tulle_status_t perf_ring_time_graph(perf_ring_t *ring, int64_t repeat, double *seconds_out);
+
 /** Exchanges between all ranks, and small ones between two. @collective all ranks */
 tulle_status_t perf_gpu_measure_exchanges(perf_gpu_t *gpu, tulle_comm_t *comm);
+
+/** Exchanges between declared nodes, by every transport that leads from node to node: large ones beside the slower of
+ * what such a message crosses, the bus and the wire, each alone; small ones beside the slower of a message of MPI and
+ * an exchange inside nodes. @collective all ranks */
+tulle_status_t perf_gpu_measure_between_nodes(perf_gpu_t *gpu, const char *topology);
 
 /** A sum of rows with atomics, to compare the ordered one with: target row t += row entry_row[e] for its entries e;
  * f32.

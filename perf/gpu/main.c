@@ -54,6 +54,10 @@ static tulle_status_t measure(perf_gpu_t *gpu)
     TLI_MPI(MPI_Bcast(&gpu->ceiling, 1, MPI_DOUBLE, 0, MPI_COMM_WORLD));
     if (gpu->num_ranks > 1)
         TLI_TRY(perf_gpu_measure_exchanges(gpu, comm));
+    if (gpu->num_ranks == 4 || gpu->num_ranks == 8)
+        TLI_TRY(perf_gpu_measure_between_nodes(gpu, gpu->num_ranks == 4 ? "2x2" : "2x4"));
+    if (gpu->num_ranks == 8)
+        TLI_TRY(perf_gpu_measure_between_nodes(gpu, "4x2"));
     TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, &gpu->num_wrong, 1, MPI_INT64_T, MPI_SUM, MPI_COMM_WORLD));
     TLI_REQUIRE(gpu->num_wrong == 0, TULLE_ERR_TRANSPORT, "%lld values are wrong", (long long)gpu->num_wrong);
 done:
@@ -77,6 +81,7 @@ int main(int argc, char **argv)
     MPI_Init(&argc, &argv);
     MPI_Comm_rank(MPI_COMM_WORLD, &gpu.rank);
     MPI_Comm_size(MPI_COMM_WORLD, &gpu.num_ranks);
+    spt_gpu_be_a_host(gpu.rank);
     gpu.bytes = options.megabytes << 20;
     gpu.repeat = options.repeat;
     gpu.stream = spt_gpu_stream();

@@ -36,6 +36,7 @@ tulle_status_t tli_stream_is_capturing(void *stream, int *is_capturing_out);
 typedef struct tli_flag_step {
     uint32_t *flag; /* device memory, of this process or imported, or memory registered for the device */
     int is_wait;
+    int is_remote; /* the wait is for what a network card wrote to device memory: also that is seen afterwards */
 } tli_flag_step_t;
 
 /** Put the steps on the stream, in order; a few calls of the driver for all of them. */

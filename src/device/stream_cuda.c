@@ -121,12 +121,21 @@ static CUstreamBatchMemOpParams write_operation(const tli_flag_step_t *step, uin
     return operation;
 }
 
+/* Devices that cannot flush what the network wrote need not, or their MPI does it. */
+static unsigned int flush_flag(void)
+{
+    int device = 0, can_flush = 0;
+    if (cudaGetDevice(&device) == cudaSuccess)
+        (void)cudaDeviceGetAttribute(&can_flush, cudaDevAttrCanFlushRemoteWrites, device);
+    return can_flush ? CU_STREAM_WAIT_VALUE_FLUSH : 0;
+}
+
 static CUstreamBatchMemOpParams wait_operation(const tli_flag_step_t *step)
 {
     CUstreamBatchMemOpParams operation = {.operation = CU_STREAM_MEM_OP_WAIT_VALUE_32};
     operation.waitValue.address = (CUdeviceptr)(uintptr_t)step->flag;
     operation.waitValue.value = 1;
-    operation.waitValue.flags = CU_STREAM_WAIT_VALUE_EQ;
+    operation.waitValue.flags = CU_STREAM_WAIT_VALUE_EQ | (step->is_remote ? flush_flag() : 0);
     return operation;
 }
 

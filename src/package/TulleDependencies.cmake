@@ -94,16 +94,10 @@ else()
   endif()
 endif()
 
-foreach(name IN ITEMS NCCL)
-  tulle_switch(TULLE_ENABLE_${name} "${name}; not in this release")
-  if(TULLE_ENABLE_${name} STREQUAL "ON")
-    message(FATAL_ERROR "TULLE_ENABLE_${name}=ON: ${name} is not in this release. Leave it AUTO or OFF.")
-  endif()
-  tulle_report(${name} "not used yet")
-endforeach()
-
 tulle_switch(TULLE_ENABLE_CUDA "Memory and kernels on NVIDIA GPUs")
 include(TulleCuda) # sets TULLE_WITH_CUDA
+tulle_switch(TULLE_ENABLE_NCCL "Messages of NCCL between GPUs of several nodes")
+include(TulleNccl) # sets TULLE_WITH_NCCL
 
 # Give a target everything it is compiled and linked with. visibility is that of the private parts.
 function(tulle_link_dependencies target visibility)
@@ -122,6 +116,9 @@ function(tulle_link_dependencies target visibility)
   if(TULLE_WITH_CUDA AND NOT target STREQUAL tulle_emulated)
     target_link_libraries(${target} ${visibility} CUDA::cudart_static)
     target_link_options(${target} PRIVATE LINKER:--exclude-libs,libcudart_static.a) # none of its names is ours
+  endif()
+  if(TULLE_WITH_NCCL AND NOT target STREQUAL tulle_emulated)
+    target_include_directories(${target} SYSTEM PRIVATE ${NCCL_INCLUDE_DIR})
   endif()
 endfunction()
 

@@ -70,6 +70,7 @@ static tulle_status_t alloc_lists(tli_gpu_memory_t *memory, tli_arena_t *scratch
     TLI_TRY(tli_arena_alloc(&memory->arena, n * TLI_NUM_REGIONS, sizeof *memory->addresses, &memory->addresses));
     TLI_TRY(tli_arena_alloc(&memory->arena, n * TLI_NUM_REGIONS, sizeof *memory->mappings, &memory->mappings));
     TLI_TRY(tli_arena_alloc(&memory->arena, n, sizeof *memory->registered, &memory->registered));
+    TLI_TRY(tli_arena_alloc(&memory->arena, 2, sizeof *memory->parting, &memory->parting));
     TLI_TRY(tli_arena_alloc(scratch, n, sizeof **offers_out, offers_out));
 done:
     return st;
@@ -177,19 +178,32 @@ unsigned char *tli_gpu_memory_address(const tli_gpu_memory_t *memory, int rank, 
     return position >= 0 ? *address_of(memory, position, region) : NULL;
 }
 
-/* All ranks of the machine are here, within the limit. */
-static int is_everybody_here(const tli_gpu_memory_t *memory, int64_t limit_ms)
+/* All ranks of the machine are here, within the limit. Who does not wait takes part all the same: MPI matches
+ * collective calls by their order, and would take a later one for this. */
+static int is_everybody_here(const tli_gpu_memory_t *memory, int is_alone, int64_t limit_ms)
 {
     MPI_Request request = MPI_REQUEST_NULL;
     double began = MPI_Wtime();
-    int is_so = 0, is_late = MPI_Ibarrier(memory->peers->host, &request) != MPI_SUCCESS;
+    int *parting = memory->parting, is_so = 0, is_late = 0;
+    parting[0] = is_alone;
+    is_late =
+        MPI_Iallreduce(&parting[0], &parting[1], 1, MPI_INT, MPI_MAX, memory->peers->host, &request) != MPI_SUCCESS;
     while (!is_so && !is_late) {
-        is_late = MPI_Test(&request, &is_so, MPI_STATUS_IGNORE) != MPI_SUCCESS ||
+        is_late = MPI_Test(&request, &is_so, MPI_STATUS_IGNORE) != MPI_SUCCESS || is_alone ||
                   (limit_ms > 0 && (MPI_Wtime() - began) * 1e3 > (double)limit_ms);
         sched_yield();
     }
-    memory->comm->num_faults += !is_so;
+    memory->comm->num_faults += !is_so || parting[1];
     return is_so;
+}
+
+/* Freeing it waits for all ranks, of which some do not come where any has seen a fault. */
+static void free_window(tli_gpu_memory_t *memory)
+{
+    if (memory->window != MPI_WIN_NULL && !memory->parting[1]) {
+        MPI_Win_unlock_all(memory->window);
+        MPI_Win_free(&memory->window);
+    }
 }
 
 static void unmap(const tli_gpu_memory_t *memory)
@@ -203,15 +217,14 @@ static void unmap(const tli_gpu_memory_t *memory)
 
 void tli_gpu_memory_close(tli_gpu_memory_t *memory, int is_alone, int64_t limit_ms)
 {
+    int is_open = memory->is_open;
     unmap(memory);
-    if (!memory->is_open || (!is_alone && is_everybody_here(memory, limit_ms))) { /* nobody has it mapped any more */
-        if (memory->is_open && memory->window != MPI_WIN_NULL) {
-            MPI_Win_unlock_all(memory->window);
-            MPI_Win_free(&memory->window);
-        }
-        if (memory->device_memory != NULL)
+    if (!is_open || is_everybody_here(memory, is_alone || memory->comm->num_faults > 0, limit_ms)) {
+        if (is_open)
+            free_window(memory);
+        if (memory->device_memory != NULL) /* nobody has it mapped any more */
             tli_device_free(TULLE_SPACE_DEVICE, memory->device_memory);
+        tli_arena_release(&memory->arena); /* otherwise MPI writes to it still */
     }
-    tli_arena_release(&memory->arena);
     *memory = (tli_gpu_memory_t){.window = MPI_WIN_NULL};
 }

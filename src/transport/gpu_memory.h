@@ -27,7 +27,8 @@ typedef struct tli_gpu_memory_wish {
 typedef struct tli_gpu_memory {
     tulle_comm_t *comm;
     const tli_gpu_peers_t *peers;
-    int is_open; /* on all ranks: they take it down together */
+    int is_open;  /* on all ranks: they take it down together */
+    int *parting; /* [2] faults that this rank, and that any of the machine has seen, as they take it down */
     void *device_memory;
     MPI_Win window; /* of the pinned regions */
     unsigned char *pinned_memory;
@@ -47,7 +48,7 @@ unsigned char *tli_gpu_memory_address(const tli_gpu_memory_t *memory, int rank, 
 /**
  * Take it down; nothing of this rank's may be on its way any more. What others may still store into stays for ever
  * where they cannot be waited for.
- * @param[in] is_alone do not wait for them
+ * @param[in] is_alone do not wait for them, as after any fault of the communicator
  * @param[in] limit_ms [ms] wait for no longer; 0 = no limit
  * @collective as opening it was
  */

@@ -20,6 +20,11 @@ done:
     return st;
 }
 
+static int is_of_my_node(const tulle_comm_t *comm, int peer)
+{
+    return tulle_topology_group(comm->topology, 0, peer) == tulle_topology_group(comm->topology, 0, comm->rank);
+}
+
 static tulle_status_t ask_device(int device, int always_pinned, const tli_gpu_t *gpus, tli_gpu_peers_t *peers)
 {
     tulle_status_t st = TULLE_OK;
@@ -34,7 +39,7 @@ done:
 }
 
 tulle_status_t tli_gpu_peers_find(tulle_comm_t *comm, tulle_status_t local, int device, int always_pinned,
-                                  tli_arena_t *arena, tli_gpu_peers_t *peers_out)
+                                  int keeps_apart, tli_arena_t *arena, tli_gpu_peers_t *peers_out)
 {
     tulle_status_t st = local;
     tli_arena_t scratch = TLI_ARENA_INIT;
@@ -48,6 +53,9 @@ tulle_status_t tli_gpu_peers_find(tulle_comm_t *comm, tulle_status_t local, int 
     TLI_MPI(MPI_Allgather(&comm->rank, 1, MPI_INT, peers.ranks, 1, MPI_INT, peers.host));
     TLI_MPI(MPI_Allgather(&gpu, sizeof gpu, MPI_BYTE, gpus, sizeof gpu, MPI_BYTE, peers.host));
     TLI_TRY(tli_agree(comm->mpi, ask_device(device, always_pinned, gpus, &peers)));
+    for (int r = 0; r < peers.num_ranks; r++)
+        if (keeps_apart && !is_of_my_node(comm, peers.ranks[r]))
+            peers.reach[r] = TLI_REACH_NONE;
     unsigned char *theirs = peers.reach + peers.num_ranks;
     TLI_MPI(MPI_Alltoall(peers.reach, 1, MPI_UNSIGNED_CHAR, theirs, 1, MPI_UNSIGNED_CHAR, peers.host));
     for (int r = 0; r < peers.num_ranks; r++)

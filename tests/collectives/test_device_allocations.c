@@ -38,9 +38,9 @@ static void check_plan(const world_t *w)
     spt_gpu_trial_free(&t);
 }
 
-static void check_exchanges(tulle_ghost_order_t order, tulle_transport_t transport)
+static void check_exchanges(const char *topology, tulle_ghost_order_t order, tulle_transport_t transport)
 {
-    world_t w = {.comm = spt_comm(spt_topology(0), 0), .needs = spt_pattern_random(2), .transport = transport};
+    world_t w = {.comm = spt_comm(topology, 0), .needs = spt_pattern_random(2), .transport = transport};
     w.plan = spt_plan_make(w.comm, &w.needs, TULLE_STRATEGY_BALANCED, order);
     spt_assert_ok_all(tulle_alloc(TULLE_SPACE_DEVICE, (size_t)w.needs.num_owned * 12, &w.owned));
     spt_assert_ok_all(tulle_alloc(TULLE_SPACE_DEVICE, (size_t)w.needs.num_needed * 12, &w.ghost));
@@ -57,9 +57,11 @@ static void check_exchanges(tulle_ghost_order_t order, tulle_transport_t transpo
 
 static void test_device_exchange_create_failing_allocation_fails_all(void **state)
 {
-    check_exchanges(TULLE_GHOST_ORDER_CALLER, TULLE_TRANSPORT_AUTO);
-    check_exchanges(TULLE_GHOST_ORDER_PLAN, TULLE_TRANSPORT_AUTO);
-    check_exchanges(TULLE_GHOST_ORDER_CALLER, TULLE_TRANSPORT_CUDA_STAGED);
+    check_exchanges(spt_topology(0), TULLE_GHOST_ORDER_CALLER, TULLE_TRANSPORT_AUTO);
+    check_exchanges(spt_topology(0), TULLE_GHOST_ORDER_PLAN, TULLE_TRANSPORT_AUTO);
+    check_exchanges(spt_topology(0), TULLE_GHOST_ORDER_CALLER, TULLE_TRANSPORT_CUDA_STAGED);
+    check_exchanges("*x1", TULLE_GHOST_ORDER_CALLER, TULLE_TRANSPORT_MPI_STAGED);
+    check_exchanges("*x1", TULLE_GHOST_ORDER_PLAN, TULLE_TRANSPORT_NCCL);
 }
 
 int main(int argc, char **argv)

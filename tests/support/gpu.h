@@ -15,6 +15,9 @@ int spt_gpu_is_real(void);
 /** As if this rank were on another GPU of the machine: emulation only. @param[in] is_isolated it reaches no other */
 void spt_gpu_move_to(int gpu, int is_isolated);
 
+/** To NCCL, this rank is alone on its machine, unless the environment says otherwise: ranks may then share a GPU, and
+ * their messages go through sockets, as between nodes. */
+void spt_gpu_be_a_host(int rank);
 /** From now on the emulation lets a flag be set that is set already: after a fault. */
 void spt_gpu_forgive(void);
 

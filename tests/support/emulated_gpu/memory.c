@@ -14,6 +14,7 @@
 #include "src/device/device.h"
 #include "src/device/peer_memory.h"
 #include "src/fault.h"
+#include "src/transport/carrier.h"
 #include "tests/support/emulated_gpu/emulated_gpu.h"
 #include "tests/support/gpu.h"
 
@@ -301,4 +302,18 @@ void tli_host_unregister(void *memory)
     pthread_mutex_lock(&lock);
     find_start(memory, REGISTERED, "unregister")->kind = FREE;
     pthread_mutex_unlock(&lock);
+}
+
+/* Messages of NCCL are emulated as between hosts. */
+void spt_gpu_be_a_host(int rank)
+{
+    (void)rank;
+}
+
+/* --- carrier.h ---------------------------------------------------------------------------------------------------- */
+
+/* Device memory here is plain memory to MPI. */
+int tli_mpi_takes_device_memory(void)
+{
+    return 1;
 }

@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: Apache-2.0
+# NCCL, for a build with CUDA. Sets TULLE_WITH_NCCL.
+set(TULLE_WITH_NCCL FALSE)
+if(TULLE_ENABLE_NCCL STREQUAL "OFF")
+  tulle_report(NCCL "off (TULLE_ENABLE_NCCL=OFF)")
+  return()
+endif()
+if(TULLE_WITH_CUDA)
+  find_package(NCCL 2.14 QUIET)
+endif()
+if(TULLE_WITH_CUDA AND NCCL_FOUND)
+  set(TULLE_WITH_NCCL TRUE)
+  tulle_report(NCCL "${NCCL_VERSION} (${NCCL_INCLUDE_DIR}, loaded at run time)")
+elseif(TULLE_ENABLE_NCCL STREQUAL "ON")
+  message(FATAL_ERROR "TULLE_ENABLE_NCCL=ON, but there is no nccl.h of NCCL 2.14 or newer, or no CUDA to use it with. "
+                      "Name its folder if it is not found: -DNCCL_INCLUDE_DIR=/path/to/folder")
+elseif(TULLE_WITH_CUDA)
+  tulle_report(NCCL "not found (nccl.h of NCCL 2.14 or newer)")
+else()
+  tulle_report(NCCL "not used without CUDA")
+endif()
