@@ -69,9 +69,9 @@ tulle_status_t tulle_transport_parse(const char *name, tulle_transport_t *transp
     for (int t = 0; t < TULLE_NUM_TRANSPORTS; t++)
         if (strcmp(name, tulle_transport_name((tulle_transport_t)t)) == 0)
             found = t;
-    TLI_REQUIRE(found >= 0, TULLE_ERR_ARG,
-                "transport \"%s\" is none of auto shared_memory mpi cuda_ipc cuda_staged ucx mpi_staged mpi_device nccl",
-                name);
+    TLI_REQUIRE(
+        found >= 0, TULLE_ERR_ARG,
+        "transport \"%s\" is none of auto shared_memory mpi cuda_ipc cuda_staged ucx mpi_staged mpi_device nccl", name);
     *transport_out = (tulle_transport_t)found;
 done:
     return st;
