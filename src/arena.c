@@ -32,6 +32,7 @@ struct tli_arena_block {
 static _Atomic int64_t allocation_count = 0;
 static _Atomic int64_t live_count = 0;
 static _Atomic int64_t fail_countdown = 0;
+static _Atomic(tli_arena_block_t *) kept_blocks = NULL;
 
 void tli_alloc_fail_at(int64_t k)
 {
@@ -150,6 +151,18 @@ void tli_arena_release(tli_arena_t *arena)
         tli_arena_block_t *block = arena->blocks;
         arena->blocks = block->next;
         tli_free(block);
+    }
+    arena->is_sealed = 0;
+}
+
+void tli_arena_keep(tli_arena_t *arena)
+{
+    while (arena->blocks != NULL) {
+        tli_arena_block_t *block = arena->blocks;
+        arena->blocks = block->next;
+        block->next = atomic_load(&kept_blocks);
+        while (!atomic_compare_exchange_weak(&kept_blocks, &block->next, block))
+            continue;
     }
     arena->is_sealed = 0;
 }

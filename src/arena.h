@@ -38,6 +38,10 @@ int64_t tli_arena_bytes(const tli_arena_t *arena);
 /** Release everything; the arena is empty and ready again. */
 void tli_arena_release(tli_arena_t *arena);
 
+/** Give the memory up until the process ends: somebody who was given it, such as MPI, may still write to it. The arena
+ * is empty and ready again; the memory stays reachable, so that no checker takes it for lost. */
+void tli_arena_keep(tli_arena_t *arena);
+
 /** For handles themselves, which hold their arena: one zeroed block; release with tli_free(). */
 tulle_status_t tli_alloc(size_t size, void *memory_out);
 /** The same, contents undefined: for the caller's rows. */

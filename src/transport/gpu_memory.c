@@ -224,7 +224,9 @@ void tli_gpu_memory_close(tli_gpu_memory_t *memory, int is_alone, int64_t limit_
             free_window(memory);
         if (memory->device_memory != NULL) /* nobody has it mapped any more */
             tli_device_free(TULLE_SPACE_DEVICE, memory->device_memory);
-        tli_arena_release(&memory->arena); /* otherwise MPI writes to it still */
+        tli_arena_release(&memory->arena);
+    } else {
+        tli_arena_keep(&memory->arena); /* MPI writes to it still */
     }
     *memory = (tli_gpu_memory_t){.window = MPI_WIN_NULL};
 }

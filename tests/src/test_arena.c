@@ -187,9 +187,23 @@ static void test_arena_release_gives_everything_back(void **state)
     }
 }
 
+static void test_arena_kept_memory_outlives_the_arena(void **state)
+{
+    tli_arena_t arena = TLI_ARENA_INIT;
+    int64_t *kept = NULL, live = tli_alloc_live();
+    assert_int_equal(tli_arena_alloc(&arena, 3, sizeof *kept, &kept), TULLE_OK);
+    tli_arena_keep(&arena);
+    assert_null(arena.blocks);
+    tli_arena_release(&arena);
+    assert_true(tli_alloc_live() > live);
+    kept[2] = 7; /* a sanitizer would see that it is gone */
+    assert_int_equal(kept[2], 7);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_arena_kept_memory_outlives_the_arena),
         cmocka_unit_test(test_arena_blocks_are_aligned_and_do_not_overlap),
         cmocka_unit_test(test_arena_alloc_is_zeroed_after_reuse),
         cmocka_unit_test(test_arena_no_elements_is_not_null),
