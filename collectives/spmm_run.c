@@ -148,8 +148,8 @@ done:
     return st;
 }
 
-/* What needs no other rank is done while ranks agree. Should they not, what was started is thrown away, by all ranks
- * alike: exchanges that are under way can only be destroyed. */
+/* Nothing is started before all ranks agree: rows of an exchange that is thrown away while under way were seen in a
+ * later one (with MPICH, after failing allocations). */
 static tulle_status_t begin_and_agree(run_t *r, tulle_status_t local, const tulle_product_t *checked)
 {
     tulle_spmm_t *spmm = r->spmm;
@@ -158,11 +158,11 @@ static tulle_status_t begin_and_agree(run_t *r, tulle_status_t local, const tull
     tulle_status_t st = local;
     r->binding = st == TULLE_OK ? tli_spmm_find_binding(spmm, r->way, checked->width) : NULL;
     tli_agree_begin(mpi, st, checked->width, &agreement);
-    if (r->binding != NULL) {
+    tulle_status_t agreed = tli_agree_end(mpi, &agreement, "the width");
+    if (r->binding != NULL && agreed == TULLE_OK) {
         st = start(r);
         multiply_own(r);
     }
-    tulle_status_t agreed = tli_agree_end(mpi, &agreement, "the width");
     if (agreed != TULLE_OK)
         tli_spmm_discard_bindings(spmm);
     return agreed != TULLE_OK ? agreed : st;
