@@ -65,7 +65,6 @@ struct tulle_spmm {
     tulle_plan_t *values_plan; /* of moved values; made when first asked for */
     tli_spmm_way_t forward, transposed;
     tli_spmm_binding_t *bindings;                        /* newest first */
-    tli_spmm_binding_t *discarded;                       /* only their rows are left */
     int64_t num_uses;                                    /* of bindings */
     int64_t columns_rows, gathered_rows, scattered_rows; /* crossing into this node, on its first rank */
     double setup_ns, cover_ns;
@@ -116,9 +115,6 @@ tulle_status_t tli_product_check_rows(const char *name, const void *rows, int64_
 tulle_status_t tli_spmm_check(tulle_spmm_t *spmm, tli_spmm_way_t *way, const tulle_product_t *product, void *stream,
                               tulle_product_t *checked);
 
-/** Exchanges of a way and a width that are kept; NULL if there are none. */
-tli_spmm_binding_t *tli_spmm_find_binding(tulle_spmm_t *spmm, const tli_spmm_way_t *way, int64_t width);
-
 /** Exchanges of a way and a width: those kept, or new ones. @param[in] product checked @collective all ranks */
 tulle_status_t tli_spmm_bind(tulle_spmm_t *spmm, const tli_spmm_way_t *way, const tulle_product_t *product,
                              tli_spmm_binding_t **binding_out);
@@ -129,10 +125,6 @@ tulle_status_t tli_spmm_run_local(tulle_spmm_t *spmm, int is_transposed, const t
 
 /** Free all bindings. @collective */
 void tli_spmm_unbind(tulle_spmm_t *spmm);
-
-/** The same while their exchanges may be under way: MPI may still read what it was given, so their rows stay until the
- * matrix goes. @collective */
-void tli_spmm_discard_bindings(tulle_spmm_t *spmm);
 
 /** NULL check that every entry point begins with. */
 tulle_status_t tli_check_spmm(const tulle_spmm_t *spmm);

@@ -78,30 +78,12 @@ static void destroy_binding(tli_spmm_binding_t *binding)
     tli_free(binding);
 }
 
-static void destroy_all(tli_spmm_binding_t **first)
-{
-    while (*first != NULL) {
-        tli_spmm_binding_t *binding = *first;
-        *first = binding->next;
-        destroy_binding(binding);
-    }
-}
-
 void tli_spmm_unbind(tulle_spmm_t *spmm)
-{
-    destroy_all(&spmm->bindings);
-    destroy_all(&spmm->discarded);
-}
-
-void tli_spmm_discard_bindings(tulle_spmm_t *spmm)
 {
     while (spmm->bindings != NULL) {
         tli_spmm_binding_t *binding = spmm->bindings;
         spmm->bindings = binding->next;
-        tulle_exchange_destroy(&binding->gather);
-        tulle_exchange_destroy(&binding->scatter);
-        binding->next = spmm->discarded;
-        spmm->discarded = binding;
+        destroy_binding(binding);
     }
 }
 
@@ -161,7 +143,7 @@ static void drop_oldest(tulle_spmm_t *spmm)
     }
 }
 
-tli_spmm_binding_t *tli_spmm_find_binding(tulle_spmm_t *spmm, const tli_spmm_way_t *way, int64_t width)
+static tli_spmm_binding_t *find_binding(tulle_spmm_t *spmm, const tli_spmm_way_t *way, int64_t width)
 {
     tli_spmm_binding_t *binding = spmm->bindings;
     while (binding != NULL && (binding->way != way || binding->width != width))
@@ -175,7 +157,7 @@ tulle_status_t tli_spmm_bind(tulle_spmm_t *spmm, const tli_spmm_way_t *way, cons
                              tli_spmm_binding_t **binding_out)
 {
     tulle_status_t st = TULLE_OK;
-    tli_spmm_binding_t *binding = tli_spmm_find_binding(spmm, way, product->width), *fresh = NULL;
+    tli_spmm_binding_t *binding = find_binding(spmm, way, product->width), *fresh = NULL;
     if (binding == NULL) {
         drop_oldest(spmm);
         TLI_TRY(tli_agree(spmm->comm->mpi, make_binding(spmm, way, product->width, &fresh)));

@@ -150,39 +150,15 @@ done:
 
 /* Nothing is started before all ranks agree: rows of an exchange that is thrown away while under way were seen in a
  * later one (with MPICH, after failing allocations). */
-static tulle_status_t begin_and_agree(run_t *r, tulle_status_t local, const tulle_product_t *checked)
-{
-    tulle_spmm_t *spmm = r->spmm;
-    MPI_Comm mpi = spmm->comm->mpi;
-    tli_agreement_t agreement;
-    tulle_status_t st = local;
-    r->binding = st == TULLE_OK ? tli_spmm_find_binding(spmm, r->way, checked->width) : NULL;
-    tli_agree_begin(mpi, st, checked->width, &agreement);
-    tulle_status_t agreed = tli_agree_end(mpi, &agreement, "the width");
-    if (r->binding != NULL && agreed == TULLE_OK) {
-        st = start(r);
-        multiply_own(r);
-    }
-    if (agreed != TULLE_OK)
-        tli_spmm_discard_bindings(spmm);
-    return agreed != TULLE_OK ? agreed : st;
-}
-
 static tulle_status_t run(tulle_spmm_t *spmm, tli_spmm_way_t *way, const tulle_product_t *product, void *stream)
 {
-    tulle_status_t st = TULLE_OK;
     tulle_product_t checked;
     run_t r = {spmm, way, NULL, &checked};
-    st = tli_spmm_check(spmm, way, product, stream, &checked);
-    if (!spmm->options.is_trusted)
-        st = begin_and_agree(&r, st, &checked);
-    if (st != TULLE_OK)
-        goto done;
-    if (r.binding == NULL) {
-        TLI_TRY(tli_spmm_bind(spmm, way, &checked, &r.binding));
-        TLI_TRY(start(&r));
-        multiply_own(&r);
-    }
+    tulle_status_t st = tli_spmm_check(spmm, way, product, stream, &checked);
+    TLI_TRY(spmm->options.is_trusted ? st : tli_agree_on(spmm->comm->mpi, st, checked.width, "the width"));
+    TLI_TRY(tli_spmm_bind(spmm, way, &checked, &r.binding));
+    TLI_TRY(start(&r));
+    multiply_own(&r);
     TLI_TRY(finish(&r));
 done:
     return st;

@@ -109,30 +109,6 @@ done:
     return st;
 }
 
-void tli_agree_begin(MPI_Comm comm, tulle_status_t local, int64_t value, tli_agreement_t *agreement)
-{
-    *agreement = (tli_agreement_t){.local = local, .request = MPI_REQUEST_NULL};
-    tulle_status_t st = fill(comm, local, value, 0, agreement->least);
-    if (st == TULLE_OK)
-        TLI_MPI(MPI_Iallreduce(MPI_IN_PLACE, agreement->least, 4, MPI_INT64_T, MPI_MIN, comm, &agreement->request));
-    agreement->is_pending = st == TULLE_OK;
-done:
-    if (st != TULLE_OK && local == TULLE_OK)
-        agreement->local = st;
-}
-
-tulle_status_t tli_agree_end(MPI_Comm comm, tli_agreement_t *agreement, const char *what)
-{
-    tulle_status_t st = agreement->local;
-    if (!agreement->is_pending)
-        goto done; /* it did not begin */
-    agreement->is_pending = 0;
-    TLI_MPI(MPI_Wait(&agreement->request, MPI_STATUS_IGNORE));
-    st = judge(comm, agreement->local, agreement->least, what);
-done:
-    return st;
-}
-
 tulle_status_t tli_agree_on(MPI_Comm comm, tulle_status_t local, int64_t value, const char *what)
 {
     int64_t none = 0;

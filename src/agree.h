@@ -42,11 +42,10 @@ tulle_status_t tli_agree_equal(MPI_Comm comm, int64_t value, const char *what);
  */
 tulle_status_t tli_agree_on(MPI_Comm comm, tulle_status_t local, int64_t value, const char *what);
 
-/** An agreement under way, or given up: what MPI still reads and writes then. */
+/** An agreement that may be given up: what MPI still reads and writes then. */
 typedef struct tli_agreement {
-    tulle_status_t local;
     int64_t least[4];
-    int is_pending; /* once given up, for ever: some rank did not come */
+    int is_pending; /* for ever: some rank did not come */
     MPI_Request request;
 } tli_agreement_t;
 
@@ -66,13 +65,5 @@ tulle_status_t tli_agree_on_within(MPI_Comm comm, tulle_status_t local, int64_t 
  * @collective all ranks of @p comm, whatever their status
  */
 tulle_status_t tli_agree_on_most(MPI_Comm comm, tulle_status_t local, int64_t value, const char *what, int64_t *most);
-
-/**
- * As tli_agree_on(), in two halves: between them a rank does what it would do if all is well.
- * @param[out] agreement stays where it is until the end
- * @collective all ranks of @p comm, whatever their status; if beginning fails, so does the end
- */
-void tli_agree_begin(MPI_Comm comm, tulle_status_t local, int64_t value, tli_agreement_t *agreement);
-tulle_status_t tli_agree_end(MPI_Comm comm, tli_agreement_t *agreement, const char *what);
 
 #endif
