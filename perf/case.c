@@ -33,6 +33,17 @@ done:
     return st;
 }
 
+tulle_status_t perf_case_create_exchange(const perf_case_t *one, const tulle_plan_t *plan, void *ghost,
+                                         tulle_exchange_t **exchange_out)
+{
+    tulle_exchange_options_t options = TULLE_EXCHANGE_OPTIONS_INIT;
+    tulle_field_t field = {one->owned_rows.home, ghost, one->values.datatype, one->values.width, 0, 0};
+    options.op = one->values.op;
+    options.transport = one->transport;
+    options.wire_precision = one->wire_precision;
+    return tulle_exchange_create(plan, one->direction, &field, 1, &options, exchange_out);
+}
+
 tulle_status_t perf_case_alloc_rows(const perf_case_t *one, int64_t num_rows, perf_rows_t *rows_out)
 {
     return perf_rows_alloc(one->memory, (size_t)num_rows * one->row_bytes, rows_out);

@@ -45,14 +45,9 @@ done:
 static tulle_status_t bind(const perf_case_t *one, const tulle_plan_t *plan, void *ghost, state_t *state)
 {
     tulle_status_t st = TULLE_OK;
-    tulle_exchange_options_t options = TULLE_EXCHANGE_OPTIONS_INIT;
     tulle_exchange_stats_t stats = {.struct_size = sizeof stats};
     tulle_plan_stats_t plan_stats = {.struct_size = sizeof plan_stats};
-    tulle_field_t field = {one->owned_rows.home, ghost, one->values.datatype, one->values.width, 0, 0};
-    options.op = one->values.op;
-    options.transport = one->transport;
-    options.wire_precision = one->wire_precision;
-    TLI_TRY(tulle_exchange_create(plan, one->direction, &field, 1, &options, &state->exchange));
+    TLI_TRY(perf_case_create_exchange(one, plan, ghost, &state->exchange));
     TLI_TRY(tulle_exchange_get_stats(state->exchange, &stats));
     TLI_TRY(tulle_plan_get_stats(plan, &plan_stats));
     if (one->is_explaining && state->plan == NULL)
@@ -63,12 +58,15 @@ done:
     return st;
 }
 
-static tulle_status_t setup(const perf_case_t *one, void *ghost, void **state_out)
+/* AUTO: the plan of the case, whatever it is. */
+static tulle_status_t setup_strategy(const perf_case_t *one, tulle_strategy_t strategy, void *ghost, void **state_out)
 {
     tulle_status_t st = TULLE_OK;
     state_t *state = NULL;
     TLI_TRY(tli_alloc(sizeof *state, &state));
-    TLI_TRY(bind(one, one->plan, ghost, state));
+    if (strategy != TULLE_STRATEGY_AUTO)
+        TLI_TRY(make_plan(one, strategy, &state->plan));
+    TLI_TRY(bind(one, state->plan != NULL ? state->plan : one->plan, ghost, state));
     *state_out = state;
     state = NULL;
 done:
@@ -76,18 +74,9 @@ done:
     return st;
 }
 
-static tulle_status_t setup_fixed(const perf_case_t *one, tulle_strategy_t strategy, void *ghost, void **state_out)
+static tulle_status_t setup(const perf_case_t *one, void *ghost, void **state_out)
 {
-    tulle_status_t st = TULLE_OK;
-    state_t *state = NULL;
-    TLI_TRY(tli_alloc(sizeof *state, &state));
-    TLI_TRY(make_plan(one, strategy, &state->plan));
-    TLI_TRY(bind(one, state->plan, ghost, state));
-    *state_out = state;
-    state = NULL;
-done:
-    teardown(state);
-    return st;
+    return setup_strategy(one, TULLE_STRATEGY_AUTO, ghost, state_out);
 }
 
 static double predict(const void *opaque)
@@ -122,7 +111,7 @@ const perf_method_t perf_method_tulle = {
 #define FIXED_STRATEGY(STRATEGY, text)                                                                                 \
     static tulle_status_t setup_##text(const perf_case_t *one, void *ghost, void **state_out)                          \
     {                                                                                                                  \
-        return setup_fixed(one, TULLE_STRATEGY_##STRATEGY, ghost, state_out);                                          \
+        return setup_strategy(one, TULLE_STRATEGY_##STRATEGY, ghost, state_out);                                       \
     }                                                                                                                  \
     const perf_method_t perf_method_tulle_##text = {                                                                   \
         .name = "tulle_" #text,                                                                                        \

@@ -34,47 +34,42 @@ static tulle_status_t make_pattern(const perf_setup_options_t *options, tulle_pa
     return tulle_pattern_create_from_csr(options->tulle, &rows, &columns, input->row_ptr, input->col_idx, pattern_out);
 }
 
-static tulle_status_t time_pattern(const workshop_t *shop, double *began)
+static tulle_status_t time_pattern(const workshop_t *shop, double *ended)
 {
     tulle_pattern_t *pattern = NULL;
     tulle_status_t st = make_pattern(shop->options, &pattern);
-    *began = MPI_Wtime() - *began;
+    *ended = MPI_Wtime();
     tulle_pattern_destroy(&pattern);
     return st;
 }
 
-static tulle_status_t time_plan(const workshop_t *shop, tulle_strategy_t strategy, double *began)
+static tulle_status_t time_plan(const workshop_t *shop, tulle_strategy_t strategy, double *ended)
 {
     tulle_plan_options_t options = TULLE_PLAN_OPTIONS_INIT;
     tulle_plan_t *plan = NULL;
     options.strategy = strategy;
     options.row_bytes = (int64_t)shop->options->one->row_bytes;
     tulle_status_t st = tulle_plan_create(shop->options->tulle, shop->pattern, &options, &plan);
-    *began = MPI_Wtime() - *began;
+    *ended = MPI_Wtime();
     tulle_plan_destroy(&plan);
     return st;
 }
 
-static tulle_status_t time_exchange(const workshop_t *shop, double *began)
+static tulle_status_t time_exchange(const workshop_t *shop, double *ended)
 {
     const perf_case_t *one = shop->options->one;
-    tulle_exchange_options_t options = TULLE_EXCHANGE_OPTIONS_INIT;
-    tulle_field_t field = {one->owned_rows.home, shop->ghost.home, one->values.datatype, one->values.width, 0, 0};
     tulle_exchange_t *exchange = NULL;
-    options.op = one->values.op;
-    options.transport = one->transport;
-    options.wire_precision = one->wire_precision;
-    tulle_status_t st = tulle_exchange_create(one->plan, one->direction, &field, 1, &options, &exchange);
-    *began = MPI_Wtime() - *began;
+    tulle_status_t st = perf_case_create_exchange(one, one->plan, shop->ghost.home, &exchange);
+    *ended = MPI_Wtime();
     tulle_exchange_destroy(&exchange);
     return st;
 }
 
-static tulle_status_t time_peer(const workshop_t *shop, const perf_method_t *method, double *began)
+static tulle_status_t time_peer(const workshop_t *shop, const perf_method_t *method, double *ended)
 {
     void *state = NULL;
     tulle_status_t st = method->setup(shop->options->one, shop->ghost.image, &state);
-    *began = MPI_Wtime() - *began;
+    *ended = MPI_Wtime();
     method->teardown(state);
     return st;
 }
@@ -83,22 +78,24 @@ static tulle_status_t make(const workshop_t *shop, const maker_t *maker, double 
 {
     tulle_status_t st = TULLE_OK;
     MPI_Comm comm = shop->options->one->halo->comm;
+    double ended = 0;
     TLI_MPI(MPI_Barrier(comm));
-    *seconds_out = MPI_Wtime();
+    double began = MPI_Wtime();
     switch (maker->kind) {
     case MAKES_PATTERN:
-        st = time_pattern(shop, seconds_out);
+        st = time_pattern(shop, &ended);
         break;
     case MAKES_PLAN:
-        st = time_plan(shop, maker->strategy, seconds_out);
+        st = time_plan(shop, maker->strategy, &ended);
         break;
     case MAKES_EXCHANGE:
-        st = time_exchange(shop, seconds_out);
+        st = time_exchange(shop, &ended);
         break;
     case MAKES_PEER:
-        st = time_peer(shop, maker->method, seconds_out);
+        st = time_peer(shop, maker->method, &ended);
         break;
     }
+    *seconds_out = ended - began;
     st = tli_agree(comm, st);
 done:
     return st;

@@ -195,17 +195,9 @@ typedef struct parse_state {
 static error_t parse_argument(int key, char *text, struct argp_state *argp_state)
 {
     parse_state_t *state = argp_state->input;
-    if (key >= KEY_MATRIX && key <= KEY_HELP)
-        state->status = parse_option(key, text, &state->options);
-    else if (key == ARGP_KEY_ARG)
-        state->status = tli_fail(TULLE_ERR_ARG, 0, TLI_WHERE,
-                                 "unexpected argument '%.60s'; a matrix is given as --matrix %.60s", text, text);
-    else if (key == ARGP_KEY_ERROR && state->status == TULLE_OK)
-        state->status = tli_fail(TULLE_ERR_ARG, 0, TLI_WHERE,
-                                 "'%.60s' is no option, is ambiguous, or lacks or takes no value; see spmm --help",
-                                 argp_state->argv[argp_state->next - 1]);
-    else
-        return ARGP_ERR_UNKNOWN;
+    if (key < KEY_MATRIX || key > KEY_HELP)
+        return perf_parse_rest(key, text, argp_state, "spmm --help", 1, &state->status);
+    state->status = parse_option(key, text, &state->options);
     return state->status == TULLE_OK ? 0 : EINVAL;
 }
 

@@ -36,3 +36,20 @@ tulle_status_t perf_parse_word(const char *option, const char *text, const perf_
     }
     return tli_fail(TULLE_ERR_ARG, 0, TLI_WHERE, "--%s is '%.60s'; give one of: %s", option, text, allowed);
 }
+
+error_t perf_parse_rest(int key, const char *text, const struct argp_state *argp, const char *help, int takes_matrix,
+                        tulle_status_t *status)
+{
+    if (key == ARGP_KEY_ARG && takes_matrix)
+        *status = tli_fail(TULLE_ERR_ARG, 0, TLI_WHERE,
+                           "unexpected argument '%.60s'; a matrix is given as --matrix %.60s", text, text);
+    else if (key == ARGP_KEY_ARG)
+        *status = tli_fail(TULLE_ERR_ARG, 0, TLI_WHERE, "unexpected argument '%.60s'; see %s", text, help);
+    else if (key == ARGP_KEY_ERROR && *status == TULLE_OK) /* getopt stepped over a word it does not know */
+        *status = tli_fail(TULLE_ERR_ARG, 0, TLI_WHERE,
+                           "'%.60s' is no option, is ambiguous, or lacks or takes no value; see %s",
+                           argp->argv[argp->next - 1], help);
+    else
+        return ARGP_ERR_UNKNOWN;
+    return EINVAL;
+}

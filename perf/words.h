@@ -3,6 +3,7 @@
 #ifndef PERF_WORDS_H
 #define PERF_WORDS_H
 
+#include <argp.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -31,5 +32,15 @@ tulle_status_t perf_parse_int(const char *option, const char *text, int64_t leas
  */
 tulle_status_t perf_parse_word(const char *option, const char *text, const perf_word_t *words, size_t num_words,
                                int *value_out);
+
+/**
+ * What argp finds that is no option: arguments, and words that it does not know.
+ * @param[in]     help         how more is said, such as "spmm --help"
+ * @param[in]     takes_matrix [bool] an argument may have been meant as a matrix
+ * @param[in,out] status       a failure that is there already stays
+ * @return what the parser function returns
+ */
+error_t perf_parse_rest(int key, const char *text, const struct argp_state *argp, const char *help, int takes_matrix,
+                        tulle_status_t *status);
 
 #endif
