@@ -80,11 +80,13 @@ def check_all_skipped_is_skipped(folder):
 
 
 def check_limits_are_kept(folder):
-    """One second each: by its own limit or as a quarter of all; then time is up."""
-    tests = "".join(f"{name} 0 {limit} tests/endless\n" for name, limit in zip("abcde", (1, 60, 60, 60, 60)))
-    rows = folder.check(tests, "--assume-gpu", "--seconds", "4", status=1)
-    assert [result for _, result, _ in rows] == ["failed"] * 4 + ["not run"], rows
-    assert "1 s" in rows[0][2] and "1 s" in rows[1][2] and rows[4][2] == "no time left", rows
+    """One second by its own limit, then two as a quarter of all; then, sooner on a busy machine, time is up."""
+    tests = "".join(f"{name} 0 {limit} tests/endless\n" for name, limit in zip("abcdef", (1, 60, 60, 60, 60, 60)))
+    rows = folder.check(tests, "--assume-gpu", "--seconds", "8", status=1)
+    results = [result for _, result, _ in rows]
+    num_run = results.count("failed")
+    assert 2 <= num_run < 6 and results == ["failed"] * num_run + ["not run"] * (6 - num_run), rows
+    assert rows[0][2].endswith(" 1 s") and rows[1][2].endswith(" 2 s") and rows[5][2] == "no time left", rows
 
 
 def check_selection(folder):
