@@ -30,12 +30,16 @@ typedef struct perf_result {
 /** What PERF_SLOW_SECONDS is for: nobody waits for an exchange that is there to be outdone. */
 #define PERF_SLOW_SECONDS 2.0
 
+/** Of what a limit on seconds leaves: the fewest whose median says something. */
+#define PERF_LEAST_ITERATIONS 5
+
 /** How to measure. */
 typedef struct perf_measure_options {
     unsigned methods; /* or of perf_method_bit_t */
     int64_t warmup;
     int64_t iterations;  /* >= 1 */
     double slow_seconds; /* naive is not run when it is predicted to take longer; others are repeated less often */
+    double most_seconds; /* for all repetitions together, though at least PERF_LEAST_ITERATIONS are; 0 = no limit */
     perf_watch_t *watch;
 } perf_measure_options_t;
 

@@ -45,6 +45,7 @@ enum option_key {
     KEY_PEERS,
     KEY_ITERATIONS,
     KEY_WARMUP,
+    KEY_SECONDS,
     KEY_SETUP,
     KEY_NAIVE_LIMIT_MB,
     KEY_EXPLAIN,
@@ -102,6 +103,7 @@ static const struct argp_option option_table[] = {
     {"methods", KEY_METHODS, "LIST", 0, "the same, with tulle one of the names: none measures nothing", 4},
     {"iterations", KEY_ITERATIONS, "N", 0, "timed exchanges per method (default 20)", 4},
     {"warmup", KEY_WARMUP, "N", 0, "exchanges before (default 3)", 4},
+    {"seconds", KEY_SECONDS, "N", 0, "of one direction, for all iterations of all methods; 5 are always run", 4},
     {"setup", KEY_SETUP, "N", 0,
      "make pattern, plans and exchange N times, in turns with what peers set up, and print the times", 4},
     {"naive-limit-mb", KEY_NAIVE_LIMIT_MB, "N", 0, "skip naive when it needs more MiB per rank (default 1024)", 4},
@@ -294,6 +296,8 @@ static tulle_status_t parse_value(int key, const char *text, perf_options_t *opt
         return perf_parse_int("iterations", text, 1, 1000000, &options->iterations);
     case KEY_WARMUP:
         return perf_parse_int("warmup", text, 0, 1000000, &options->warmup);
+    case KEY_SECONDS:
+        return perf_parse_int("seconds", text, 1, 1000000, &options->seconds);
     case KEY_SETUP:
         return perf_parse_int("setup", text, 1, 100000, &options->setup_repeats);
     case KEY_TIMEOUT_MS:

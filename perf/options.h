@@ -53,6 +53,7 @@ typedef struct perf_options {
     unsigned methods; /* or of perf_method_bit_t */
     int64_t iterations;
     int64_t warmup;
+    int64_t seconds;        /* [s] for the iterations of one direction; 0 = no limit */
     int64_t setup_repeats;  /* 0 = setup is not measured */
     int64_t naive_limit_mb; /* [MiB] per rank */
     int64_t timeout_ms;     /* [ms] 0 = the library's default */

@@ -254,8 +254,8 @@ static tulle_status_t measure(tool_t *tool, tulle_direction_t direction)
     tulle_status_t st = TULLE_OK;
     const perf_options_t *options = tool->options;
     perf_case_options_t case_options = case_of(options, direction);
-    perf_measure_options_t measure_options = {options->methods, options->warmup, options->iterations, PERF_SLOW_SECONDS,
-                                              tool->watch};
+    perf_measure_options_t measure_options = {options->methods,  options->warmup,          options->iterations,
+                                              PERF_SLOW_SECONDS, (double)options->seconds, tool->watch};
     perf_case_t one = {0};
     int num_results = 0;
     TLI_TRY(perf_case_create(&tool->halo, tool->plan, &case_options, &one));

@@ -79,7 +79,7 @@ static int count_bits(unsigned set)
 static void measure_case(const world_t *world, const perf_case_options_t *options)
 {
     perf_case_t one;
-    perf_measure_options_t how = {perf_methods_built(), 1, 2, PERF_SLOW_SECONDS, NULL};
+    perf_measure_options_t how = {perf_methods_built(), 1, 2, PERF_SLOW_SECONDS, 0, NULL};
     perf_result_t results[PERF_NUM_METHODS];
     int num_results = 0;
     assert_int_equal(perf_case_create(&world->halo, world->plan, options, &one), TULLE_OK);
@@ -177,7 +177,8 @@ static void test_methods_naive_is_skipped_with_a_reason(void **state)
 static void scatter_once(const world_t *world, const perf_case_options_t *options)
 {
     perf_case_t one;
-    perf_measure_options_t how = {perf_methods_built() & ~(unsigned)PERF_METHOD_NAIVE, 0, 1, PERF_SLOW_SECONDS, NULL};
+    perf_measure_options_t how = {
+        perf_methods_built() & ~(unsigned)PERF_METHOD_NAIVE, 0, 1, PERF_SLOW_SECONDS, 0, NULL};
     perf_result_t results[PERF_NUM_METHODS];
     int num_results = 0;
     assert_int_equal(perf_case_create(&world->halo, world->plan, options, &one), TULLE_OK);
@@ -224,7 +225,7 @@ static void test_methods_slow_naive_is_predicted(void **state)
                                    TULLE_TRANSPORT_AUTO,
                                    TULLE_WIRE_PRECISION_NONE,
                                    0};
-    perf_measure_options_t how = {PERF_METHOD_NAIVE | PERF_METHOD_ALLTOALLV, 0, 9, 1e-9, NULL};
+    perf_measure_options_t how = {PERF_METHOD_NAIVE | PERF_METHOD_ALLTOALLV, 0, 9, 1e-9, 0, NULL};
     perf_result_t results[PERF_NUM_METHODS];
     perf_case_t one;
     world_t world;
@@ -240,6 +241,35 @@ static void test_methods_slow_naive_is_predicted(void **state)
         assert_true(results[0].predicted_us > 0);
         assert_int_equal(results[0].iterations, 0);
         assert_int_equal(results[1].iterations, 1);
+    }
+    perf_case_release(&one);
+    free_world(&world);
+}
+
+static void test_methods_end_when_time_is_up(void **state)
+{
+    perf_case_options_t options = {TULLE_SCATTER,
+                                   TULLE_F32,
+                                   TULLE_OP_SUM,
+                                   3,
+                                   INT64_MAX,
+                                   PERF_MEMORY_HOST,
+                                   TULLE_TRANSPORT_AUTO,
+                                   TULLE_WIRE_PRECISION_NONE,
+                                   0};
+    perf_measure_options_t how = {PERF_METHOD_TULLE | PERF_METHOD_ALLTOALLV, 2, 50, PERF_SLOW_SECONDS, 1e-9, NULL};
+    perf_result_t results[PERF_NUM_METHODS];
+    perf_case_t one;
+    world_t world;
+    int num_results = 0;
+    make_world(100, TULLE_GHOST_ORDER_CALLER, &world);
+    assert_int_equal(perf_case_create(&world.halo, world.plan, &options, &one), TULLE_OK);
+    assert_int_equal(perf_measure(&one, &how, results, &num_results), TULLE_OK);
+    assert_int_equal(num_results, 2);
+    for (int i = 0; i < num_results; i++) {
+        assert_int_equal(results[i].iterations, PERF_LEAST_ITERATIONS);
+        assert_int_equal(results[i].wrong, 0);
+        assert_non_null(strstr(results[i].note.reason, "5 of 50 iterations"));
     }
     perf_case_release(&one);
     free_world(&world);
@@ -361,6 +391,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_methods_naive_is_skipped_with_a_reason),
         cmocka_unit_test(test_methods_scatter_every_reduction),
         cmocka_unit_test(test_methods_slow_naive_is_predicted),
+        cmocka_unit_test(test_methods_end_when_time_is_up),
         cmocka_unit_test(test_load_counts_rows_of_the_only_machine),
         cmocka_unit_test(test_load_prediction_is_in_proportion),
         cmocka_unit_test(test_case_counts_every_wrong_scalar),
