@@ -33,8 +33,12 @@ struct tulle_comm {
     int next_tag; /* first tag free for an exchange */
     int max_tag;
     int references;
-    tli_agreement_t agreement;                      /* of one-shot calls, where there is a time limit */
-    int num_faults;                                 /* exchanges that failed while they ran: some rank may be gone */
+    int num_kept;              /* references of abandoned exchanges: nobody else knows of them */
+    int has_exchanges;         /* some were made */
+    int has_parted;            /* all other references are gone */
+    uint64_t rounds;           /* a fingerprint of all rounds started: alike on all ranks, unless some left one out */
+    tli_agreement_t agreement; /* of one-shot calls, where there is a time limit; and in parting */
+    int num_faults;            /* exchanges that failed, or were destroyed, while they ran */
     struct tulle_exchange *in_flight;               /* started and not yet waited for: waiting for one advances all */
     int most_plans;                                 /* that are kept, 0: none */
     struct tli_plan_cache *plans;                   /* collectives/plan_cache.h */
@@ -43,6 +47,9 @@ struct tulle_comm {
     struct tli_nccl *nccl;                          /* transport/nccl.h: made with the first exchange that needs it */
     tli_arena_t arena;
 };
+
+/** [ms] How long ranks wait for each other's last word once something failed. */
+#define TLI_LINGER_MS 500
 
 /** Most plans that a communicator can be asked to keep. */
 #define TLI_MOST_KEPT_PLANS 64
@@ -72,5 +79,8 @@ tulle_status_t tli_comm_tell(tulle_comm_t *comm, const int64_t *words, int num_w
 
 /** Reserve a block of message tags; every rank must ask for the same number in the same order. */
 int tli_comm_take_tags(tulle_comm_t *comm, int num_tags);
+
+/** Note that a round of an exchange is started, which all ranks should do. @param[in] first_tag of the exchange */
+void tli_comm_note_round(tulle_comm_t *comm, int first_tag);
 
 #endif
