@@ -378,6 +378,18 @@ done:
     return st;
 }
 
+tulle_status_t tli_comm_agree_on(tulle_comm_t *comm, tulle_status_t local, int64_t value, const char *what)
+{
+    tulle_status_t st = tli_agree_on_within(comm->mpi, local, value, what, comm->timeout_ms, &comm->agreement);
+    comm->num_faults += st == TULLE_ERR_TIMEOUT;
+    return st;
+}
+
+tulle_status_t tli_comm_meet(tulle_comm_t *comm)
+{
+    return comm->timeout_ms > 0 ? tli_comm_agree_on(comm, TULLE_OK, 0, "nothing") : TULLE_OK;
+}
+
 int tli_comm_take_tags(tulle_comm_t *comm, int num_tags)
 {
     if (comm->next_tag > comm->max_tag - num_tags)

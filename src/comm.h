@@ -77,6 +77,14 @@ const char *tli_comm_level_name(const tulle_comm_t *comm, int peer);
  */
 tulle_status_t tli_comm_tell(tulle_comm_t *comm, const int64_t *words, int num_words);
 
+/** As tli_agree_on(), within the communicator's time limit; a rank that does not come by then is a fault.
+ * @retval TULLE_ERR_TIMEOUT now, and from every later call */
+tulle_status_t tli_comm_agree_on(tulle_comm_t *comm, tulle_status_t local, int64_t value, const char *what);
+
+/** Wait for all ranks, where there is a time limit: those that come will take part in what follows. Otherwise nothing.
+ * @collective all ranks, whatever their status */
+tulle_status_t tli_comm_meet(tulle_comm_t *comm);
+
 /** Reserve a block of message tags; every rank must ask for the same number in the same order. */
 int tli_comm_take_tags(tulle_comm_t *comm, int num_tags);
 
