@@ -56,6 +56,7 @@ void tli_exchange_sweep(const tulle_comm_t *comm)
     while (x != NULL) {
         tulle_exchange_t *next = x->after;
         tulle_comm_t *kept = x->comm;
+        kept->num_kept--;
         free_exchange(x);
         tulle_comm_destroy(&kept);
         x = next;
@@ -65,7 +66,7 @@ void tli_exchange_sweep(const tulle_comm_t *comm)
 static void keep(tulle_exchange_t *x)
 {
     x->comm = tli_comm_retain(x->plan->comm);
-    x->comm->num_faults++;
+    x->comm->num_kept++;
     pthread_mutex_lock(&lock);
     x->after = abandoned;
     abandoned = x;
@@ -73,10 +74,14 @@ static void keep(tulle_exchange_t *x)
     pthread_mutex_unlock(&lock);
 }
 
+/* What was sent may be out of this rank's hands and still never be received: a fault also where nothing need be kept.
+ */
 void tli_exchange_release(tulle_exchange_t *x)
 {
     tulle_plan_t *plan = x->is_cached ? NULL : x->plan;
-    if (x->phase == TLI_PHASE_IDLE || x->phase == TLI_PHASE_COMPLETE || halt(x) == TULLE_OK)
+    int is_over = x->phase == TLI_PHASE_IDLE || x->phase == TLI_PHASE_COMPLETE;
+    x->plan->comm->num_faults += !is_over;
+    if (is_over || halt(x) == TULLE_OK)
         free_exchange(x);
     else
         keep(x);

@@ -69,13 +69,13 @@ done:
     return st;
 }
 
-static void fill_wire(const tulle_exchange_t *x, const tli_end_t *end, int first_tag, tli_wire_t *wire)
+static void fill_wire(const tulle_exchange_t *x, const tli_end_t *end, tli_wire_t *wire)
 {
     const tli_rows_t *rows = &x->areas[end->area];
     int is_user = x->steps.areas[end->area].kind == TLI_AREA_USER;
     wire->peer = (int)end->peer;
     wire->peer_wire = (int)end->peer_wire;
-    wire->tag = first_tag + end->tag;
+    wire->tag = x->first_tag + end->tag;
     wire->address = rows->base != NULL ? rows->base + end->first_row * rows->stride_bytes : NULL;
     wire->bytes = is_user ? end->num_rows * rows->stride_bytes : tli_area_bytes(x, end->area, end->num_rows);
     wire->rows = x->steps.areas[end->area].rows;
@@ -142,14 +142,14 @@ static void place_remote_areas(tulle_exchange_t *x, const ends_t *ends)
     }
 }
 
-static tulle_status_t bind_channels(tulle_exchange_t *x, ends_t *ends, int first_tag)
+static tulle_status_t bind_channels(tulle_exchange_t *x, ends_t *ends)
 {
     tulle_status_t st = TULLE_OK;
     tli_wires_t *wires = &ends->wires;
     for (int64_t w = 0; w < x->steps.num_sends; w++)
-        fill_wire(x, &x->steps.send_ends[w], first_tag, &ends->sends[w]);
+        fill_wire(x, &x->steps.send_ends[w], &ends->sends[w]);
     for (int64_t w = 0; w < x->steps.num_receives; w++)
-        fill_wire(x, &x->steps.receive_ends[w], first_tag, &ends->receives[w]);
+        fill_wire(x, &x->steps.receive_ends[w], &ends->receives[w]);
     for (wires->transport = 0; wires->transport < tli_num_transports; wires->transport++) {
         void *channel = x->channels[wires->transport];
         tulle_status_t bound = tli_transports[wires->transport]->bind(channel, wires, ends->deliveries);
@@ -229,8 +229,10 @@ static tulle_status_t bind_on_host(tulle_exchange_t *x, tulle_comm_t *comm, tull
     if (st == TULLE_OK)
         st = prepare(x, &scratch, &ends);
     st = tli_exchange_agree(x, comm->mpi, st, &num_tags);
-    if (st == TULLE_OK)
-        st = tli_agree(comm->mpi, bind_channels(x, &ends, tli_comm_take_tags(comm, (int)num_tags)));
+    if (st == TULLE_OK) {
+        x->first_tag = tli_comm_take_tags(comm, (int)num_tags);
+        st = tli_agree(comm->mpi, bind_channels(x, &ends));
+    }
     tli_arena_release(&scratch);
     return st;
 }
@@ -312,6 +314,7 @@ static tulle_status_t create(tulle_plan_t *plan, kind_t kind, tulle_direction_t 
         st = tli_fail(TULLE_ERR_ARG, 0, TLI_WHERE, "exchange_out is NULL");
     if (st == TULLE_OK)
         st = copy_fields(x, fields, num_fields);
+    TLI_TRY(tli_comm_meet(plan->comm));
     TLI_TRY(bind(x, plan, st));
     tli_arena_seal(&x->arena);
     *exchange_out = x;

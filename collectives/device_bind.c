@@ -129,19 +129,19 @@ static tulle_status_t bind_on_device(tulle_exchange_t *x)
     MPI_Comm mpi = x->plan->comm->mpi;
     tli_arena_t scratch = TLI_ARENA_INIT;
     int64_t *offset_of_area = NULL, num_tags = 1;
-    int first_tag = 0, in_place = can_store_in_place(x), is_staged = x->transport == TULLE_TRANSPORT_CUDA_STAGED;
+    int in_place = can_store_in_place(x), is_staged = x->transport == TULLE_TRANSPORT_CUDA_STAGED;
     int keeps_apart = tli_carrier_of(x->transport) != NULL || tli_options_separates_nodes();
     TLI_TRY(tli_gpu_peers_find(x->plan->comm, TULLE_OK, d->device, is_staged, keeps_apart, &x->arena, &d->peers));
     st = lay_out_steps(x, in_place);
     TLI_TRY(tli_exchange_agree(x, mpi, st, &num_tags));
-    first_tag = tli_comm_take_tags(x->plan->comm, (int)num_tags + 1); /* the last is the watch's */
-    TLI_TRY(tli_wiring_find_stages(x, first_tag, &x->arena, &d->wiring));
+    x->first_tag = tli_comm_take_tags(x->plan->comm, (int)num_tags + 1); /* the last is the watch's */
+    TLI_TRY(tli_wiring_find_stages(x, x->first_tag, &x->arena, &d->wiring));
     TLI_TRY(open_memory(x, in_place, &scratch, &offset_of_area));
-    TLI_TRY(tli_wiring_connect(x, first_tag, offset_of_area, &d->wiring));
-    TLI_TRY(tli_parcels_bind(x, first_tag, &d->wiring));
+    TLI_TRY(tli_wiring_connect(x, x->first_tag, offset_of_area, &d->wiring));
+    TLI_TRY(tli_parcels_bind(x, x->first_tag, &d->wiring));
     st = make_program(x);
     if (st == TULLE_OK)
-        st = tli_watch_prepare(x, first_tag + (int)num_tags);
+        st = tli_watch_prepare(x, x->first_tag + (int)num_tags);
 done:
     tli_arena_release(&scratch);
     return tli_agree(mpi, st);

@@ -41,6 +41,7 @@ struct tulle_exchange {
     tli_rows_t *areas;             /* [num_fields][num_areas] */
     unsigned char *area_precision; /* [num_areas] tulle_wire_precision_t; NULL: rows cross as they are */
     float *wire_scratch;           /* for the widest field; NULL likewise */
+    int first_tag;                 /* of its messages; names it among the communicator's, on all ranks alike */
     void *channels[TLI_MAX_TRANSPORTS];
     tli_phase_t phase;
     tulle_error_t failure;              /* of a failed exchange */

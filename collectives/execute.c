@@ -242,6 +242,7 @@ tulle_status_t tulle_exchange_start(tulle_exchange_t *x, void *stream)
     TLI_REQUIRE(x->phase == TLI_PHASE_IDLE, TULLE_ERR_STATE, "started twice: call tulle_exchange_wait() in between");
     TLI_REQUIRE(stream == NULL || x->device != NULL || x->spaces == 0, TULLE_ERR_UNSUPPORTED,
                 "a stream was given, but the rows are in host memory");
+    tli_comm_note_round(x->plan->comm, x->first_tag);
     st = x->device != NULL ? start_on_device(x, stream) : start_on_host(x);
     if (st < 0 && x->phase != TLI_PHASE_IDLE)
         fail(x);

@@ -214,7 +214,7 @@ tulle_status_t tulle_layers_set_weights(tulle_layers_t *layers, int index, const
     tulle_status_t st = TULLE_OK;
     TLI_REQUIRE(layers != NULL, TULLE_ERR_ARG, "the layers are NULL: were they created, or already destroyed?");
     tli_fault_set_rank(layers->comm->rank);
-    TLI_TRY(tli_agree_on(layers->comm->mpi, check_weights(layers, index, values), index, "the index"));
+    TLI_TRY(tli_comm_agree_on(layers->comm, check_weights(layers, index, values), index, "the index"));
     TLI_TRY(tulle_spmm_set_values(layers->layers[index].product, values));
     if (bias != NULL)
         memcpy(layers->layers[index].bias, bias,

@@ -113,7 +113,7 @@ tulle_status_t tulle_layers_forward(tulle_layers_t *s, const tulle_batch_t *give
     st = check_batch(s, given, &batch);
     if (st == TULLE_OK)
         st = make_room(s, batch.width);
-    TLI_TRY(tli_agree_on(s->comm->mpi, st, batch.width, "the width"));
+    TLI_TRY(tli_comm_agree_on(s->comm, st, batch.width, "the width"));
     place_outputs(s, &batch);
     for (int l = 0; l < s->num_layers; l++) {
         const tli_layer_t *layer = &s->layers[l];
@@ -189,7 +189,7 @@ tulle_status_t tulle_layers_backward(tulle_layers_t *s, const tulle_gradients_t 
     tulle_gradients_t g = {0};
     TLI_TRY(check_layers(s));
     st = check_gradients(s, given, &g);
-    TLI_TRY(tli_agree_on(s->comm->mpi, st, (g.leave_out_x != 0) | (g.leave_out_weights != 0) << 1,
+    TLI_TRY(tli_comm_agree_on(s->comm, st, (g.leave_out_x != 0) | (g.leave_out_weights != 0) << 1,
                          "what is left out (1 x, 2 weights, 3 both)"));
     for (int l = s->num_layers - 1; l >= 0; l--) {
         const tli_layer_t *layer = &s->layers[l];

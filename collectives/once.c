@@ -69,12 +69,8 @@ static tulle_status_t run_once(tulle_plan_t *plan, tulle_direction_t direction, 
     if (st == TULLE_OK)
         st = check_stream(stream);
     /* Ranks must not part ways here, one binding anew while another uses what it has. */
-    st = tli_agree_on_within(plan->comm->mpi, st, kind_of_call(direction, field, op),
-                             "the call (256 * width + 16 * datatype + 2 * op + direction)", plan->comm->timeout_ms,
-                             &plan->comm->agreement);
-    plan->comm->num_faults += st == TULLE_ERR_TIMEOUT;
-    if (st != TULLE_OK)
-        goto done;
+    TLI_TRY(tli_comm_agree_on(plan->comm, st, kind_of_call(direction, field, op),
+                              "the call (256 * width + 16 * datatype + 2 * op + direction)"));
     TLI_TRY(tli_spaces_join(plan->comm, &spaces));
     TLI_TRY(check_buffers(plan, field, spaces));
     x = find_cached(plan, direction, field, op, tli_is_device_exchange(spaces));

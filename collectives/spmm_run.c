@@ -155,7 +155,7 @@ static tulle_status_t run(tulle_spmm_t *spmm, tli_spmm_way_t *way, const tulle_p
     tulle_product_t checked;
     run_t r = {spmm, way, NULL, &checked};
     tulle_status_t st = tli_spmm_check(spmm, way, product, stream, &checked);
-    TLI_TRY(spmm->options.is_trusted ? st : tli_agree_on(spmm->comm->mpi, st, checked.width, "the width"));
+    TLI_TRY(spmm->options.is_trusted ? st : tli_comm_agree_on(spmm->comm, st, checked.width, "the width"));
     TLI_TRY(tli_spmm_bind(spmm, way, &checked, &r.binding));
     TLI_TRY(start(&r));
     multiply_own(&r);

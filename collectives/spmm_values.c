@@ -38,7 +38,7 @@ tulle_status_t tulle_spmm_set_values(tulle_spmm_t *spmm, const void *values)
 {
     tulle_status_t st = TULLE_OK;
     TLI_TRY(tli_check_spmm(spmm));
-    TLI_TRY(tli_agree(spmm->comm->mpi, check_values(spmm, values)));
+    TLI_TRY(tli_comm_agree_on(spmm->comm, check_values(spmm, values), 0, "nothing"));
     TLI_TRY(plan_values(spmm));
     if (spmm->num_nonzeros > 0)
         memcpy(spmm->values, values, (size_t)spmm->num_nonzeros * tulle_datatype_size(spmm->type));
@@ -117,7 +117,7 @@ tulle_status_t tulle_spmm_run_sampled(tulle_spmm_t *spmm, const tulle_product_t 
         st = tli_spmm_prepare(spmm, &spmm->transposed);
     if (st == TULLE_OK)
         st = tli_arena_alloc_raw(&scratch, spmm->moved.num, tulle_datatype_size(spmm->type), &s.moved);
-    TLI_TRY(tli_agree_on(spmm->comm->mpi, st, s.x.width, "the width"));
+    TLI_TRY(tli_comm_agree_on(spmm->comm, st, s.x.width, "the width"));
     TLI_TRY(plan_values(spmm));
     TLI_TRY(tli_spmm_bind(spmm, &spmm->forward, &s.x, &s.of_x));
     if (spmm->scatter != NULL)

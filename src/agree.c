@@ -84,7 +84,7 @@ static tulle_status_t await_all(int64_t limit_ms, tli_agreement_t *agreement)
         int is_done = 0;
         TLI_MPI(MPI_Test(&agreement->request, &is_done, MPI_STATUS_IGNORE));
         agreement->is_pending = !is_done;
-        TLI_REQUIRE(is_done || (MPI_Wtime() - began) * 1e3 < (double)limit_ms, TULLE_ERR_TIMEOUT,
+        TLI_REQUIRE(is_done || limit_ms == 0 || (MPI_Wtime() - began) * 1e3 < (double)limit_ms, TULLE_ERR_TIMEOUT,
                     "waited %lld ms for all ranks to make the same call: at least one does not come",
                     (long long)limit_ms);
         sched_yield();
@@ -107,6 +107,28 @@ tulle_status_t tli_agree_on_within(MPI_Comm comm, tulle_status_t local, int64_t 
     st = judge(comm, local, agreement->least, what);
 done:
     return st;
+}
+
+/* Where an earlier agreement was given up, MPI takes that for this one: of four words as well, and no peace to others,
+ * as its values are other ones. */
+static tulle_status_t meet(MPI_Comm comm, int has_fault, int64_t count, int64_t limit_ms, tli_agreement_t *agreement)
+{
+    tulle_status_t st = TULLE_OK;
+    TLI_TRY(fill(comm, has_fault ? TULLE_ERR_REMOTE : TULLE_OK, count, 0, agreement->least));
+    TLI_MPI(MPI_Iallreduce(MPI_IN_PLACE, agreement->least, 4, MPI_INT64_T, MPI_MIN, comm, &agreement->request));
+    agreement->is_pending = 1;
+    TLI_TRY(await_all(limit_ms, agreement));
+done:
+    return st;
+}
+
+int tli_agree_in_parting(MPI_Comm comm, int has_fault, int64_t count, int64_t limit_ms, tli_agreement_t *agreement)
+{
+    tulle_error_t last = *tulle_last_error();
+    int is_peace = !agreement->is_pending && meet(comm, has_fault, count, limit_ms, agreement) == TULLE_OK &&
+                   agreement->least[0] == INT64_MAX && agreement->least[1] == -agreement->least[2];
+    tli_fault_set(&last);
+    return is_peace;
 }
 
 tulle_status_t tli_agree_on(MPI_Comm comm, tulle_status_t local, int64_t value, const char *what)

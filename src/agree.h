@@ -66,4 +66,13 @@ tulle_status_t tli_agree_on_within(MPI_Comm comm, tulle_status_t local, int64_t 
  */
 tulle_status_t tli_agree_on_most(MPI_Comm comm, tulle_status_t local, int64_t value, const char *what, int64_t *most);
 
+/**
+ * Whether all ranks part in peace: none has seen a fault, and all count the same. Leaves the last error as it is.
+ * @param[in]     count     what each rank did that all should have done, not negative
+ * @param[in]     limit_ms  [ms] 0 = none; who does not come by then is no reason for peace
+ * @param[in,out] agreement as above; one that was given up stands for this one, too
+ * @collective all ranks of @p comm
+ */
+int tli_agree_in_parting(MPI_Comm comm, int has_fault, int64_t count, int64_t limit_ms, tli_agreement_t *agreement);
+
 #endif

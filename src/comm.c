@@ -265,7 +265,8 @@ done:
 }
 
 /* Freeing is collective to MPI, which may wait for a rank that is gone: after a fault they stay until the process ends.
- */
+ * Otherwise a message that nobody received would stay in MPI's queues, to be taken for one of the next communicator:
+ * MPI uses numbers of communicators again. */
 static void free_communicators(tulle_comm_t *comm)
 {
     MPI_Comm *const all[] = {&comm->shared, &comm->host, &comm->mpi};
@@ -282,6 +283,18 @@ static void let_plans_go(tulle_comm_t *comm)
         tli_free(comm->plans);
     comm->destroy_plans = NULL;
     comm->plans = NULL;
+}
+
+/* A rank cannot tell whether what it sent was received. All of it was if all ranks started the same rounds and none
+ * gave one up. Nothing of this can be where no exchange was ever made, as all ranks know. */
+static void part(tulle_comm_t *comm)
+{
+    int64_t limit_ms = comm->timeout_ms;
+    if (comm->num_faults > 0 && (limit_ms == 0 || limit_ms > TLI_LINGER_MS))
+        limit_ms = TLI_LINGER_MS;
+    if (comm->has_exchanges && !tli_agree_in_parting(comm->mpi, comm->num_faults > 0,
+                                                     (int64_t)(comm->rounds & INT64_MAX), limit_ms, &comm->agreement))
+        comm->num_faults++;
 }
 
 static void free_comm(tulle_comm_t *comm)
@@ -304,8 +317,12 @@ static void free_comm(tulle_comm_t *comm)
 void tulle_comm_destroy(tulle_comm_t **comm_inout)
 {
     tulle_comm_t *comm = comm_inout != NULL ? *comm_inout : NULL;
-    if (comm != NULL && --comm->references <= 0) {
-        let_plans_go(comm);
+    if (comm != NULL && --comm->references <= comm->num_kept) {
+        if (!comm->has_parted) {
+            comm->has_parted = 1;
+            let_plans_go(comm);
+            part(comm);
+        }
         if (comm->references <= 0)
             free_comm(comm);
     }
@@ -361,13 +378,33 @@ done:
     return st;
 }
 
+tulle_status_t tli_comm_agree_on(tulle_comm_t *comm, tulle_status_t local, int64_t value, const char *what)
+{
+    tulle_status_t st = tli_agree_on_within(comm->mpi, local, value, what, comm->timeout_ms, &comm->agreement);
+    comm->num_faults += st == TULLE_ERR_TIMEOUT;
+    return st;
+}
+
+tulle_status_t tli_comm_meet(tulle_comm_t *comm)
+{
+    return comm->timeout_ms > 0 ? tli_comm_agree_on(comm, TULLE_OK, 0, "nothing") : TULLE_OK;
+}
+
 int tli_comm_take_tags(tulle_comm_t *comm, int num_tags)
 {
     if (comm->next_tag > comm->max_tag - num_tags)
         comm->next_tag = FIRST_EXCHANGE_TAG;
     int first = comm->next_tag;
     comm->next_tag += num_tags;
+    comm->has_exchanges = 1;
     return first;
+}
+
+/* Any odd number that spreads tags over all bits: rounds left out by several ranks do not make up for each other. */
+void tli_comm_note_round(tulle_comm_t *comm, int first_tag)
+{
+    uint64_t mixed = ((uint64_t)first_tag + 1) * UINT64_C(0x9e3779b97f4a7c15);
+    comm->rounds += (mixed ^ mixed >> 29) | 1;
 }
 
 int tulle_comm_rank(const tulle_comm_t *comm)

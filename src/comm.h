@@ -33,8 +33,12 @@ struct tulle_comm {
     int next_tag; /* first tag free for an exchange */
     int max_tag;
     int references;
-    tli_agreement_t agreement;                      /* of one-shot calls, where there is a time limit */
-    int num_faults;                                 /* exchanges that failed while they ran: some rank may be gone */
+    int num_kept;              /* references of abandoned exchanges: nobody else knows of them */
+    int has_exchanges;         /* some were made */
+    int has_parted;            /* all other references are gone */
+    uint64_t rounds;           /* a fingerprint of all rounds started: alike on all ranks, unless some left one out */
+    tli_agreement_t agreement; /* of one-shot calls, where there is a time limit; and in parting */
+    int num_faults;            /* exchanges that failed, or were destroyed, while they ran */
     struct tulle_exchange *in_flight;               /* started and not yet waited for: waiting for one advances all */
     int most_plans;                                 /* that are kept, 0: none */
     struct tli_plan_cache *plans;                   /* collectives/plan_cache.h */
@@ -43,6 +47,9 @@ struct tulle_comm {
     struct tli_nccl *nccl;                          /* transport/nccl.h: made with the first exchange that needs it */
     tli_arena_t arena;
 };
+
+/** [ms] How long ranks wait for each other's last word once something failed. */
+#define TLI_LINGER_MS 500
 
 /** Most plans that a communicator can be asked to keep. */
 #define TLI_MOST_KEPT_PLANS 64
@@ -70,7 +77,18 @@ const char *tli_comm_level_name(const tulle_comm_t *comm, int peer);
  */
 tulle_status_t tli_comm_tell(tulle_comm_t *comm, const int64_t *words, int num_words);
 
+/** As tli_agree_on(), within the communicator's time limit; a rank that does not come by then is a fault.
+ * @retval TULLE_ERR_TIMEOUT now, and from every later call */
+tulle_status_t tli_comm_agree_on(tulle_comm_t *comm, tulle_status_t local, int64_t value, const char *what);
+
+/** Wait for all ranks, where there is a time limit: those that come will take part in what follows. Otherwise nothing.
+ * @collective all ranks, whatever their status */
+tulle_status_t tli_comm_meet(tulle_comm_t *comm);
+
 /** Reserve a block of message tags; every rank must ask for the same number in the same order. */
 int tli_comm_take_tags(tulle_comm_t *comm, int num_tags);
+
+/** Note that a round of an exchange is started, which all ranks should do. @param[in] first_tag of the exchange */
+void tli_comm_note_round(tulle_comm_t *comm, int first_tag);
 
 #endif

@@ -180,7 +180,7 @@ unsigned char *tli_gpu_memory_address(const tli_gpu_memory_t *memory, int rank, 
 
 /* All ranks of the machine are here, within the limit. Who does not wait takes part all the same: MPI matches
  * collective calls by their order, and would take a later one for this. */
-static int is_everybody_here(const tli_gpu_memory_t *memory, int is_alone, int64_t limit_ms)
+static int meet(const tli_gpu_memory_t *memory, int is_alone, int64_t limit_ms)
 {
     MPI_Request request = MPI_REQUEST_NULL;
     double began = MPI_Wtime();
@@ -195,6 +195,13 @@ static int is_everybody_here(const tli_gpu_memory_t *memory, int is_alone, int64
     }
     memory->comm->num_faults += !is_so || parting[1];
     return is_so;
+}
+
+/* Twice: one rank may have given up the first meeting, as another was late to it, who then finds everybody there. But
+ * not the second one: nobody comes to that who gave up the first. */
+static int is_everybody_here(const tli_gpu_memory_t *memory, int is_alone, int64_t limit_ms)
+{
+    return meet(memory, is_alone, limit_ms) && (limit_ms == 0 || memory->parting[1] || meet(memory, 0, limit_ms));
 }
 
 /* Freeing it waits for all ranks, of which some do not come where any has seen a fault. */

@@ -6,9 +6,6 @@
 
 #include "src/agree.h"
 
-/* [ms] How long the last messages are waited for once something failed. */
-#define LINGER_MS 500
-
 /* Tag of the last word between two ranks: exchanges begin at higher ones, and sparse exchanges are over. */
 #define FAREWELL_TAG 0
 
@@ -91,7 +88,7 @@ static void end_farewell(const tli_ucx_t *ucx, tli_ucx_peer_t *peer, const limit
 static void close_endpoints(const tli_ucx_t *ucx)
 {
     const ucp_request_param_t param = {.op_attr_mask = UCP_OP_ATTR_FIELD_FLAGS, .flags = UCP_EP_CLOSE_FLAG_FORCE};
-    const limit_t limit = {MPI_Wtime(), LINGER_MS};
+    const limit_t limit = {MPI_Wtime(), TLI_LINGER_MS};
     for (const tli_ucx_peer_t *peer = ucx->peers; peer != NULL; peer = peer->next)
         if (peer->endpoint != NULL)
             await(ucx, ucp_ep_close_nbx(peer->endpoint, &param), &limit);
@@ -114,7 +111,7 @@ static void release(tli_ucx_t *ucx)
 static void close_worker(tulle_comm_t *comm)
 {
     tli_ucx_t *ucx = comm->ucx;
-    const limit_t limit = {MPI_Wtime(), comm->num_faults > 0 ? LINGER_MS : comm->timeout_ms};
+    const limit_t limit = {MPI_Wtime(), comm->num_faults > 0 ? TLI_LINGER_MS : comm->timeout_ms};
     flush(ucx, &limit);
     for (tli_ucx_peer_t *peer = ucx->peers; peer != NULL; peer = peer->next)
         begin_farewell(comm, peer);

@@ -2,10 +2,11 @@
  * A job in which one rank fails in the middle of its exchanges; test_faults.py runs it and judges what the others
  * print.
  *
- *     faults KIND CARRIER    KIND: killed, stopped, absent, late; CARRIER: shared_memory, mpi, ucx
+ *     faults KIND CARRIER    KIND: killed, stopped, absent, late, idle; CARRIER: shared_memory, mpi, ucx
  *
  * The last rank is the victim. Killed and stopped: once it has started an exchange. Absent: it starts none. Late: it
- * starts when the others have given up. Exchanges before that are checked. */
+ * starts when the others have given up. Idle: nothing fails, but it destroys when the others have. Exchanges before
+ * that are checked. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +27,7 @@ typedef struct job {
     tulle_pattern_t *pattern;
     tulle_plan_t *plan;
     tulle_exchange_t *exchanges[2]; /* by direction */
+    tulle_spmm_t *spmm;
     double *owned, *ghost;
     int64_t num_ghosts;
     pid_t *pids; /* [ranks] */
@@ -40,6 +42,17 @@ static void nap(int64_t ms)
 static int is_victim(void)
 {
     return spt_rank() == spt_size() - 1;
+}
+
+/* Of one row per rank, with one nonzero in the column of the next one. */
+static tulle_status_t make_matrix(job_t *job)
+{
+    static const int64_t row_ptr[] = {0, 1};
+    static const double value = 1;
+    int64_t column = (spt_rank() + 1) % spt_size();
+    tulle_layout_t layout = TULLE_LAYOUT_BLOCK(1);
+    tulle_csr_t csr = {row_ptr, &column, &value, TULLE_I64, TULLE_F64};
+    return tulle_spmm_create(job->comm, &layout, &layout, &csr, NULL, &job->spmm);
 }
 
 /* Every rank owns a row and needs that of all others. */
@@ -70,6 +83,8 @@ static tulle_status_t make_job(const char *carrier, job_t *job)
     for (int direction = TULLE_GATHER; direction <= TULLE_SCATTER && st == TULLE_OK; direction++)
         st =
             tulle_exchange_create(job->plan, (tulle_direction_t)direction, &field, 1, NULL, &job->exchanges[direction]);
+    if (st == TULLE_OK)
+        st = make_matrix(job);
     return st;
 }
 
@@ -124,6 +139,40 @@ static void suffer(job_t *job)
     nap(60000); /* ended by a survivor */
 }
 
+static tulle_status_t gather_once(job_t *job)
+{
+    return tulle_gather(job->plan, job->owned, job->ghost, TULLE_F64, WIDTH, NULL);
+}
+
+static tulle_status_t multiply(job_t *job)
+{
+    tulle_product_t product = TULLE_PRODUCT(1, job->owned, job->ghost);
+    return tulle_spmm_run(job->spmm, &product, NULL);
+}
+
+static tulle_status_t create(job_t *job)
+{
+    tulle_exchange_t *exchange = NULL;
+    tulle_field_t field = {job->owned, job->ghost, TULLE_F64, WIDTH, 0, 0};
+    tulle_status_t st = tulle_exchange_create(job->plan, TULLE_GATHER, &field, 1, NULL, &exchange);
+    tulle_exchange_destroy(&exchange);
+    return st;
+}
+
+/* What all ranks must call. The first to find that one does not come spares the others the wait: each kind of fault
+ * begins with another one. */
+static void call_in_vain(job_t *job)
+{
+    static const struct {
+        const char *what;
+        tulle_status_t (*call)(job_t *job);
+    } calls[] = {{"one-shot", gather_once}, {"product", multiply}, {"creation", create}};
+    int first = strcmp(kind, "killed") == 0 ? 1 : strcmp(kind, "stopped") == 0 ? 2 : 0;
+    for (int i = 0; i < 3; i++)
+        report(calls[(first + i) % 3].what, calls[(first + i) % 3].call(job));
+    report("one-shot again", gather_once(job));
+}
+
 static void survive(job_t *job)
 {
     tulle_status_t st = TULLE_OK;
@@ -132,8 +181,7 @@ static void survive(job_t *job)
     report("gather", st);
     report("gather again", run(job->exchanges[TULLE_GATHER]));
     report("scatter", run(job->exchanges[TULLE_SCATTER]));
-    report("one-shot", tulle_gather(job->plan, job->owned, job->ghost, TULLE_F64, WIDTH, NULL));
-    report("one-shot again", tulle_gather(job->plan, job->owned, job->ghost, TULLE_F64, WIDTH, NULL));
+    call_in_vain(job);
 }
 
 static void destroy(job_t *job)
@@ -141,6 +189,7 @@ static void destroy(job_t *job)
     double began = MPI_Wtime();
     tulle_exchange_destroy(&job->exchanges[TULLE_GATHER]);
     tulle_exchange_destroy(&job->exchanges[TULLE_SCATTER]);
+    tulle_spmm_destroy(&job->spmm);
     tulle_plan_destroy(&job->plan);
     tulle_pattern_destroy(&job->pattern);
     tulle_comm_destroy(&job->comm);
@@ -183,12 +232,14 @@ int main(int argc, char **argv)
         MPI_Abort(MPI_COMM_WORLD, st == TULLE_ERR_UNSUPPORTED ? 77 : 3);
     }
     MPI_Barrier(MPI_COMM_WORLD);
-    if (is_victim())
+    if (strcmp(kind, "idle") == 0)
+        nap(is_victim() ? 2000 : 0);
+    else if (is_victim())
         suffer(&job);
     else
         survive(&job);
     destroy(&job);
-    if (strcmp(kind, "late") != 0)
+    if (strcmp(kind, "late") != 0 && strcmp(kind, "idle") != 0)
         leave(pids);
     MPI_Finalize();
     return 0;
