@@ -408,11 +408,12 @@ done:
 tulle_status_t tulle_spmm_get_stats(const tulle_spmm_t *spmm, tulle_spmm_stats_t *stats)
 {
     tulle_status_t st = TULLE_OK;
+    tulle_spmm_stats_t found = {.struct_size = sizeof found};
     TLI_TRY(tli_check_spmm(spmm));
-    if (stats == NULL || stats->struct_size != sizeof *stats)
-        st = tli_fail(TULLE_ERR_ARG, 0, TLI_WHERE, "stats is NULL or its struct_size is not set to %zu", sizeof *stats);
+    st = tli_options_check_results(stats, sizeof found, sizeof found);
     TLI_TRY(tli_agree(spmm->comm->mpi, st));
-    TLI_TRY(count(spmm, stats));
+    TLI_TRY(count(spmm, &found));
+    tli_options_give(&found, sizeof found, stats);
 done:
     return st;
 }
