@@ -57,9 +57,10 @@ tulle_status_t tli_cover_balanced(const tli_block_graph_t *graph, const tli_bloc
 /** Words of a flow: what nodes and ranks would move with covers of one kind. Flows of several ranks add up. */
 int64_t tli_cover_flow_words(const tulle_topology_t *topology);
 
-/** Add the cover of the block between the columns of node `from` and the rows of node `to`. */
+/** Add the cover of the block between the columns of node `from` and the rows of node `to`.
+ * @param[in] row_weight rows of B that a partial row of C counts as */
 void tli_cover_flow_add(const tulle_topology_t *topology, int from, int to, const tli_block_cover_t *cover,
-                        int64_t *flow);
+                        int64_t row_weight, int64_t *flow);
 
 /** Add rows that this rank sends to, or receives from, other nodes whatever the plans do: rows of B leave from their
  * owner, partial rows of C end at theirs. */

@@ -28,10 +28,10 @@ int64_t tli_cover_flow_words(const tulle_topology_t *topology)
 }
 
 void tli_cover_flow_add(const tulle_topology_t *topology, int from, int to, const tli_block_cover_t *cover,
-                        int64_t *flow)
+                        int64_t row_weight, int64_t *flow)
 {
     int64_t *source = flow + (int64_t)NODE_WORDS * from, *target = flow + (int64_t)NODE_WORDS * to;
-    int64_t rows = (int64_t)cover->num_rows + cover->num_cols;
+    int64_t rows = row_weight * cover->num_rows + cover->num_cols;
     int64_t messages = least(cover->num_cols, size_of(topology, from)) + least(cover->num_rows, size_of(topology, to));
     source[ROWS_OUT] += rows;
     source[MESSAGES_OUT] += messages;

@@ -73,8 +73,10 @@ static tulle_status_t check_types(const tulle_csr_t *matrix)
     tulle_status_t st = TULLE_OK;
     TLI_REQUIRE(matrix->index_type == TULLE_I32 || matrix->index_type == TULLE_I64, TULLE_ERR_UNSUPPORTED,
                 "columns are of type %s: i32 and i64 are offered", tulle_datatype_name(matrix->index_type));
-    TLI_REQUIRE(matrix->value_type == TULLE_F32 || matrix->value_type == TULLE_F64, TULLE_ERR_UNSUPPORTED,
-                "values are of type %s: f32 and f64 are offered", tulle_datatype_name(matrix->value_type));
+    TLI_REQUIRE(matrix->value_type == TULLE_F64 || matrix->value_type == TULLE_F32 || matrix->value_type == TULLE_F16 ||
+                    matrix->value_type == TULLE_BF16,
+                TULLE_ERR_UNSUPPORTED, "values are of type %s: f64, f32, f16 and bf16 are offered",
+                tulle_datatype_name(matrix->value_type));
 done:
     return st;
 }
@@ -202,12 +204,13 @@ static tulle_status_t find_owners(tli_spmm_builder_t *b, tulle_status_t local)
                                  b->num_foreign, &b->pattern);
 }
 
-tulle_status_t tli_spmm_make_plan(const tulle_spmm_t *spmm, const tulle_pattern_t *pattern, tulle_plan_t **plan_out)
+tulle_status_t tli_spmm_make_plan(const tulle_spmm_t *spmm, const tulle_pattern_t *pattern, tulle_datatype_t type,
+                                  tulle_plan_t **plan_out)
 {
     tulle_plan_options_t options = TULLE_PLAN_OPTIONS_INIT;
     options.strategy = spmm->options.strategy;
     options.ghost_order = TULLE_GHOST_ORDER_PLAN;
-    options.row_bytes = spmm->options.width * (int64_t)tulle_datatype_size(spmm->type);
+    options.row_bytes = spmm->options.width * (int64_t)tulle_datatype_size(type);
     return tulle_plan_create(spmm->comm, pattern, &options, plan_out);
 }
 
@@ -287,7 +290,7 @@ static tulle_status_t build(tli_spmm_builder_t *b, tulle_comm_t *comm, tulle_sta
     TLI_TRY(tli_spmm_cover(b));
     TLI_TRY(tli_spmm_move(b));
     b->spmm->cover_ns = (MPI_Wtime() - began) * 1e9;
-    TLI_TRY(tli_spmm_make_plan(b->spmm, b->pattern, &b->spmm->gather));
+    TLI_TRY(tli_spmm_make_plan(b->spmm, b->pattern, b->spmm->type, &b->spmm->gather));
     TLI_TRY(tli_agree(comm->mpi, make_blocks(b)));
 done:
     return st;
@@ -405,11 +408,12 @@ done:
 tulle_status_t tulle_spmm_get_stats(const tulle_spmm_t *spmm, tulle_spmm_stats_t *stats)
 {
     tulle_status_t st = TULLE_OK;
+    tulle_spmm_stats_t found = {.struct_size = sizeof found};
     TLI_TRY(tli_check_spmm(spmm));
-    if (stats == NULL || stats->struct_size != sizeof *stats)
-        st = tli_fail(TULLE_ERR_ARG, 0, TLI_WHERE, "stats is NULL or its struct_size is not set to %zu", sizeof *stats);
+    st = tli_options_check_results(stats, sizeof found, sizeof found);
     TLI_TRY(tli_agree(spmm->comm->mpi, st));
-    TLI_TRY(count(spmm, stats));
+    TLI_TRY(count(spmm, &found));
+    tli_options_give(&found, sizeof found, stats);
 done:
     return st;
 }

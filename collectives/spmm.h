@@ -29,6 +29,12 @@ typedef struct tli_spmm_way {
     int64_t num_b, num_c;   /* [rows] of this rank */
     int64_t num_landings;
     int64_t *landings; /* [num_landings] rows of C for which partial rows come, ascending */
+    /* Of f16 and bf16, so that every row of C is rounded once: rows that more than own columns add to are kept as sums.
+     */
+    int64_t num_whole; /* listed rows of own that nothing else adds to; they come first */
+    int64_t num_sums;
+    int32_t *sum_rows;     /* [num_sums] rows of C, ascending */
+    int64_t *landing_sums; /* [num_landings] the sums that landings are */
 } tli_spmm_way_t;
 
 /** Exchanges of one way, bound to one width. The rows they end in are theirs; those they begin with come and go. */
@@ -38,8 +44,9 @@ typedef struct tli_spmm_binding {
     int64_t last_use;
     tulle_exchange_t *gather, *scatter; /* NULL where the way has no such plan */
     void *ghosts;                       /* gathered rows of B */
-    void *partials;                     /* partial rows of C, to be scattered */
+    void *partials;                     /* partial rows of C, to be scattered; of the type of sums */
     void *landed;                       /* sums of partial rows of others, at the places of the rows of C */
+    void *sums;                         /* [num_sums] rows of C that are not yet rounded */
     tli_arena_t arena;
     struct tli_spmm_binding *next;
 } tli_spmm_binding_t;
@@ -96,6 +103,16 @@ tulle_status_t tli_sparse_build(tli_arena_t *arena, int64_t num_rows, int64_t nu
 
 /** Make a direction ready: its blocks, with values. Local, but all ranks do it at the same time. */
 tulle_status_t tli_spmm_prepare(tulle_spmm_t *spmm, tli_spmm_way_t *way);
+
+/** Rows of C by whether they are rounded at once or kept as sums: how own rows are listed. */
+typedef struct tli_row_order {
+    int32_t *place;   /* [num_c] of each row in that list; NULL: rows are as they are */
+    int32_t *row;     /* [num_c] the list: rows that are rounded at once first */
+    int32_t *sum_row; /* [num_c] which sum each is, of those that are one */
+} tli_row_order_t;
+
+/** Find the rows of C that are kept as sums, once parts and landings are known, and point these at them. */
+tulle_status_t tli_spmm_separate_sums(tli_arena_t *arena, tli_spmm_way_t *way, tli_row_order_t *order_out);
 
 /** Take the values of all blocks that are made from the lists that their entries point into. */
 void tli_spmm_fill(tulle_spmm_t *spmm);

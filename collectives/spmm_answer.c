@@ -164,6 +164,12 @@ done:
     return st;
 }
 
+/* Rows of B that a partial row of C weighs: its sums may be wider. */
+static int64_t weight_of_partial(const tulle_spmm_t *spmm)
+{
+    return (int64_t)(tulle_datatype_size(tli_sum_type(spmm->type)) / tulle_datatype_size(spmm->type));
+}
+
 static void add_flow(tli_answering_t *a, int node, const tli_block_graph_t *graph, const tli_block_owners_t *owners,
                      const tli_block_cover_t *cover, int choice)
 {
@@ -171,9 +177,10 @@ static void add_flow(tli_answering_t *a, int node, const tli_block_graph_t *grap
     const int *mine = a->nodes->members + a->nodes->member_ptr[a->my_node];
     const int *others = a->nodes->members + a->nodes->member_ptr[node];
     int num_mine = a->nodes->member_ptr[a->my_node + 1] - a->nodes->member_ptr[a->my_node];
-    tli_cover_flow_add(topology, node, a->my_node, cover, a->flow[choice]);
+    int64_t weight = weight_of_partial(a->spmm);
+    tli_cover_flow_add(topology, node, a->my_node, cover, weight, a->flow[choice]);
     for (int32_t row = 0; row < graph->num_rows; row++)
-        tli_cover_flow_add_rank(topology, mine[owners->of_row[row]], 0, cover->has_row[row], a->flow[choice]);
+        tli_cover_flow_add_rank(topology, mine[owners->of_row[row]], 0, weight * cover->has_row[row], a->flow[choice]);
     for (int32_t col = 0; col < graph->num_cols; col++)
         tli_cover_flow_add_rank(topology, others[owners->of_col[col] - num_mine], 1, cover->has_col[col],
                                 a->flow[choice]);
@@ -192,6 +199,25 @@ done:
     return st;
 }
 
+/* As few bytes as can be. */
+static tulle_status_t cover_least(const tli_block_graph_t *graph, int64_t weight, tli_arena_t *arena,
+                                  tli_block_cover_t *cover)
+{
+    tulle_status_t st = TULLE_OK;
+    int64_t *of_row = NULL, *of_col = NULL;
+    if (weight == 1)
+        return tli_cover_least(graph, arena, cover);
+    TLI_TRY(tli_arena_alloc_raw(arena, graph->num_rows, sizeof *of_row, &of_row));
+    TLI_TRY(tli_arena_alloc_raw(arena, graph->num_cols, sizeof *of_col, &of_col));
+    for (int32_t row = 0; row < graph->num_rows; row++)
+        of_row[row] = weight;
+    for (int32_t col = 0; col < graph->num_cols; col++)
+        of_col[col] = 1;
+    TLI_TRY(tli_cover_weighted(graph, of_row, of_col, arena, cover));
+done:
+    return st;
+}
+
 static tulle_status_t cover_node(tli_answering_t *a, int64_t node)
 {
     tulle_status_t st = TULLE_OK;
@@ -205,7 +231,7 @@ static tulle_status_t cover_node(tli_answering_t *a, int64_t node)
         if (!a->is_wanted[choice])
             continue;
         TLI_TRY(choice == TLI_CHOICE_COLUMNS ? cover_all_columns(&block.graph, &scratch, &cover)
-                : choice == TLI_CHOICE_LEAST ? tli_cover_least(&block.graph, &scratch, &cover)
+                : choice == TLI_CHOICE_LEAST ? cover_least(&block.graph, weight_of_partial(a->spmm), &scratch, &cover)
                                              : tli_cover_balanced(&block.graph, &owners, &scratch, &cover));
         TLI_TRY(answer_sections(a, node, &block, &cover, choice));
         add_flow(a, (int)node, &block.graph, &owners, &cover, choice);

@@ -87,16 +87,18 @@ void tli_spmm_unbind(tulle_spmm_t *spmm)
     }
 }
 
-static tulle_status_t alloc_buffers(const tli_spmm_way_t *way, size_t scalar_bytes, tli_spmm_binding_t *binding)
+static tulle_status_t alloc_buffers(const tli_spmm_way_t *way, tulle_datatype_t type, tli_spmm_binding_t *binding)
 {
     tulle_status_t st = TULLE_OK;
-    TLI_REQUIRE(binding->width < TLI_MOST_BYTES / (int64_t)scalar_bytes, TULLE_ERR_OVERFLOW, "width is %lld",
+    TLI_REQUIRE(binding->width < TLI_MOST_BYTES / (int64_t)sizeof(double), TULLE_ERR_OVERFLOW, "width is %lld",
                 (long long)binding->width);
-    size_t row_bytes = (size_t)binding->width * scalar_bytes;
+    size_t row_bytes = (size_t)binding->width * tulle_datatype_size(type);
+    size_t sum_bytes = (size_t)binding->width * tulle_datatype_size(tli_sum_type(type));
     TLI_TRY(tli_arena_alloc_raw(&binding->arena, tulle_plan_num_ghosts(way->gather), row_bytes, &binding->ghosts));
-    TLI_TRY(tli_arena_alloc_raw(&binding->arena, tulle_plan_num_ghosts(way->scatter), row_bytes, &binding->partials));
+    TLI_TRY(tli_arena_alloc_raw(&binding->arena, tulle_plan_num_ghosts(way->scatter), sum_bytes, &binding->partials));
+    TLI_TRY(tli_arena_alloc_raw(&binding->arena, way->num_sums, sum_bytes, &binding->sums));
     if (way->scatter != NULL)
-        TLI_TRY(tli_arena_alloc_raw(&binding->arena, way->num_c, row_bytes, &binding->landed));
+        TLI_TRY(tli_arena_alloc_raw(&binding->arena, way->num_c, sum_bytes, &binding->landed));
 done:
     return st;
 }
@@ -108,7 +110,7 @@ static tulle_status_t make_binding(const tulle_spmm_t *spmm, const tli_spmm_way_
     TLI_TRY(tli_alloc(sizeof **binding_out, binding_out));
     (*binding_out)->way = way;
     (*binding_out)->width = width;
-    TLI_TRY(alloc_buffers(way, tulle_datatype_size(spmm->type), *binding_out));
+    TLI_TRY(alloc_buffers(way, spmm->type, *binding_out));
 done:
     return st;
 }
@@ -118,7 +120,7 @@ static tulle_status_t create_exchanges(const tulle_spmm_t *spmm, const void *b, 
 {
     tulle_status_t st = TULLE_OK;
     tulle_field_t in = {(void *)b, binding->ghosts, spmm->type, binding->width, b_stride, 0};
-    tulle_field_t out = {binding->landed, binding->partials, spmm->type, binding->width, 0, 0};
+    tulle_field_t out = {binding->landed, binding->partials, tli_sum_type(spmm->type), binding->width, 0, 0};
     if (binding->way->gather != NULL)
         TLI_TRY(tli_exchange_create_moving(binding->way->gather, TULLE_GATHER, &in, &binding->gather));
     if (binding->way->scatter != NULL)

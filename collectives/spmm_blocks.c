@@ -68,27 +68,32 @@ done:
 }
 
 static tulle_status_t list_triples(tli_arena_t *arena, const tli_sparse_t *block, int is_transposed,
-                                   tli_triples_t *triples_out)
+                                   const int32_t *order, tli_triples_t *triples_out)
 {
     tulle_status_t st = TULLE_OK;
     TLI_TRY(tli_triples_alloc(arena, num_nonzeros(block), triples_out));
-    for (int64_t i = 0; i < block->num_rows; i++)
-        for (int64_t e = block->row_ptr[i]; e < block->row_ptr[i + 1]; e++)
-            tli_triples_add(triples_out, is_transposed ? block->col[e] : i, is_transposed ? i : block->col[e],
+    for (int64_t i = 0; i < block->num_rows; i++) {
+        for (int64_t e = block->row_ptr[i]; e < block->row_ptr[i + 1]; e++) {
+            int64_t row = is_transposed ? block->col[e] : i;
+            tli_triples_add(triples_out, order != NULL ? order[row] : row, is_transposed ? i : block->col[e],
                             block->entry[e]);
+        }
+    }
 done:
     return st;
 }
 
-/* The block as a way wants it: transposed or not, of its own memory. */
-static tulle_status_t orient(tli_arena_t *arena, const tli_sparse_t *block, int is_transposed, tli_sparse_t *block_out)
+/* The block as a way wants it: transposed or not, of its own memory. @param[in] order place of each row; NULL: as it is
+ */
+static tulle_status_t orient(tli_arena_t *arena, const tli_sparse_t *block, int is_transposed, const int32_t *order,
+                             tli_sparse_t *block_out)
 {
     tulle_status_t st = TULLE_OK;
     tli_arena_t scratch = TLI_ARENA_INIT;
     tli_triples_t triples;
     int64_t num_rows = is_transposed ? block->num_cols : block->num_rows;
     int64_t num_cols = is_transposed ? block->num_rows : block->num_cols;
-    TLI_TRY(list_triples(&scratch, block, is_transposed, &triples));
+    TLI_TRY(list_triples(&scratch, block, is_transposed, order, &triples));
     TLI_TRY(tli_sparse_build(arena, num_rows, num_cols, &triples, block_out));
 done:
     tli_arena_release(&scratch);
@@ -222,21 +227,13 @@ done:
     return st;
 }
 
-static void fill_block(tli_sparse_t *block, const void *values, size_t scalar_bytes)
-{
-    for (int64_t e = 0; e < num_nonzeros(block); e++)
-        memcpy((char *)block->values + (size_t)e * scalar_bytes,
-               (const char *)values + (size_t)block->entry[e] * scalar_bytes, scalar_bytes);
-}
-
 static void fill_way(const tulle_spmm_t *spmm, tli_spmm_way_t *way)
 {
     int is_transposed = way == &spmm->transposed;
-    size_t bytes = tulle_datatype_size(spmm->type);
-    fill_block(&way->own, spmm->values, bytes);
-    fill_block(&way->partial, is_transposed ? spmm->values : spmm->moved.values, bytes);
+    tli_sparse_fill(&way->own, spmm->values, spmm->type);
+    tli_sparse_fill(&way->partial, is_transposed ? spmm->values : spmm->moved.values, spmm->type);
     for (int part = 0; part < way->num_parts; part++)
-        fill_block(&way->parts[part].block, is_transposed ? spmm->moved.values : spmm->values, bytes);
+        tli_sparse_fill(&way->parts[part].block, is_transposed ? spmm->moved.values : spmm->values, spmm->type);
 }
 
 void tli_spmm_fill(tulle_spmm_t *spmm)
@@ -256,17 +253,22 @@ tulle_status_t tli_spmm_prepare(tulle_spmm_t *spmm, tli_spmm_way_t *way)
 {
     tulle_status_t st = TULLE_OK;
     int is_transposed = way == &spmm->transposed;
-    size_t bytes = tulle_datatype_size(spmm->type);
+    size_t bytes = tulle_datatype_size(tli_sum_type(spmm->type));
+    tli_row_order_t order = {NULL, NULL, NULL};
     tli_sparse_t arriving;
     way->gather = is_transposed ? spmm->scatter : spmm->gather;
     way->scatter = is_transposed ? spmm->gather : spmm->scatter;
     way->num_b = is_transposed ? spmm->num_rows : spmm->num_cols;
     way->num_c = is_transposed ? spmm->num_cols : spmm->num_rows;
-    TLI_TRY(orient(&spmm->arena, &spmm->own, is_transposed, &way->own));
-    TLI_TRY(orient(&spmm->arena, is_transposed ? &spmm->ghost : &spmm->foreign, is_transposed, &way->partial));
-    TLI_TRY(orient(&spmm->arena, is_transposed ? &spmm->foreign : &spmm->ghost, is_transposed, &arriving));
+    TLI_TRY(orient(&spmm->arena, is_transposed ? &spmm->ghost : &spmm->foreign, is_transposed, NULL, &way->partial));
+    TLI_TRY(orient(&spmm->arena, is_transposed ? &spmm->foreign : &spmm->ghost, is_transposed, NULL, &arriving));
     TLI_TRY(cut_into_parts(&arriving, &spmm->arena, way));
     TLI_TRY(list_landings(&spmm->arena, way));
+    if (tli_sum_type(spmm->type) != spmm->type)
+        TLI_TRY(tli_spmm_separate_sums(&spmm->arena, way, &order));
+    TLI_TRY(orient(&spmm->arena, &spmm->own, is_transposed, order.place, &way->own));
+    way->own.row = order.row;
+    way->own.sum_row = order.sum_row;
     TLI_TRY(alloc_values(&spmm->arena, &way->own, bytes));
     TLI_TRY(alloc_values(&spmm->arena, &way->partial, bytes));
     for (int part = 0; part < way->num_parts; part++)

@@ -36,7 +36,8 @@ tulle_status_t tli_spmm_cover(tli_spmm_builder_t *b);
  */
 tulle_status_t tli_spmm_move(tli_spmm_builder_t *b);
 
-/** A plan as the options of the matrix say, ghost rows in plan order. @collective */
-tulle_status_t tli_spmm_make_plan(const tulle_spmm_t *spmm, const tulle_pattern_t *pattern, tulle_plan_t **plan_out);
+/** A plan as the options of the matrix say, for rows of a type, ghost rows in plan order. @collective */
+tulle_status_t tli_spmm_make_plan(const tulle_spmm_t *spmm, const tulle_pattern_t *pattern, tulle_datatype_t type,
+                                  tulle_plan_t **plan_out);
 
 #endif

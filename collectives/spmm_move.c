@@ -108,7 +108,7 @@ static tulle_status_t plan_scatter(tli_spmm_builder_t *b, const foreign_rows_t *
     tulle_spmm_t *spmm = b->spmm;
     tulle_pattern_t *pattern = NULL;
     TLI_TRY(tulle_pattern_create_from_forest(spmm->comm, spmm->num_rows, rows->num, rows->rank, rows->row, &pattern));
-    TLI_TRY(tli_spmm_make_plan(spmm, pattern, &spmm->scatter));
+    TLI_TRY(tli_spmm_make_plan(spmm, pattern, tli_sum_type(spmm->type), &spmm->scatter));
 done:
     tulle_pattern_destroy(&pattern);
     return st;

@@ -24,19 +24,20 @@ static void make_progress(const run_t *r)
 }
 
 /* Rows from a first one on that are a good piece of work. */
-static int64_t end_of_piece(const run_t *r, const tli_sparse_t *block, int64_t first)
+static int64_t end_of_piece(const run_t *r, const tli_sparse_t *block, int64_t first, int64_t end)
 {
     int64_t most = block->row_ptr[first] + WORK_BETWEEN_POLLS / r->product->width, last = first + 1;
-    while (last < block->num_rows && block->row_ptr[last + 1] <= most)
+    while (last < end && block->row_ptr[last + 1] <= most)
         last++;
     return last;
 }
 
-static void multiply(const run_t *r, tli_multiply_args_t *args)
+/* Rows `first` to `end` - 1 of a block. */
+static void multiply(const run_t *r, tli_multiply_args_t *args, int64_t first, int64_t end)
 {
-    for (int64_t row = 0; row < args->block->num_rows; row = args->last) {
+    for (int64_t row = first; row < end; row = args->last) {
         args->first = row;
-        args->last = end_of_piece(r, args->block, row);
+        args->last = end_of_piece(r, args->block, row, end);
         tli_multiply(args);
         make_progress(r);
     }
@@ -51,10 +52,24 @@ static void multiply_partial(const run_t *r)
                                 .b = p->b,
                                 .b_stride = p->b_stride,
                                 .c = r->binding->partials,
+                                .c_is_sum = 1,
                                 .c_stride = p->width,
                                 .alpha = p->alpha,
                                 .num_threads = r->spmm->options.num_threads};
-    multiply(r, &args);
+    multiply(r, &args, 0, args.block->num_rows);
+}
+
+/* What is added to later. */
+static int has_sums(const run_t *r)
+{
+    return tli_sum_type(r->spmm->type) != r->spmm->type;
+}
+
+static void use_sums(const run_t *r, tli_multiply_args_t *args)
+{
+    args->c_is_sum = 1;
+    args->c = r->binding->sums;
+    args->c_stride = r->product->width;
 }
 
 static void multiply_own(const run_t *r)
@@ -70,7 +85,13 @@ static void multiply_own(const run_t *r)
                                 .alpha = p->alpha,
                                 .beta = p->beta,
                                 .num_threads = r->spmm->options.num_threads};
-    multiply(r, &args);
+    int64_t num_whole = has_sums(r) ? r->way->num_whole : args.block->num_rows;
+    multiply(r, &args, 0, num_whole);
+    if (num_whole < args.block->num_rows) {
+        use_sums(r, &args);
+        args.beta = 0;
+        multiply(r, &args, num_whole, args.block->num_rows);
+    }
 }
 
 static tulle_status_t multiply_parts(const run_t *r)
@@ -86,12 +107,14 @@ static tulle_status_t multiply_parts(const run_t *r)
                                 .alpha = p->alpha,
                                 .beta = 1,
                                 .num_threads = r->spmm->options.num_threads};
+    if (has_sums(r))
+        use_sums(r, &args);
     for (int i = 0; i < r->way->num_parts; i++) {
         const tli_spmm_part_t *part = &r->way->parts[i];
         if (r->binding->gather != NULL)
             TLI_TRY(tli_exchange_wait_for(r->binding->gather, part->messages, part->num_messages));
         args.block = &part->block;
-        multiply(r, &args);
+        multiply(r, &args, 0, args.block->num_rows);
     }
 done:
     return st;
@@ -99,7 +122,7 @@ done:
 
 static void clear_landings(const run_t *r)
 {
-    size_t row_bytes = (size_t)r->product->width * tulle_datatype_size(r->spmm->type);
+    size_t row_bytes = (size_t)r->product->width * tulle_datatype_size(tli_sum_type(r->spmm->type));
     for (int64_t i = 0; i < r->way->num_landings; i++)
         memset((char *)r->binding->landed + (size_t)r->way->landings[i] * row_bytes, 0, row_bytes);
 }
@@ -107,14 +130,31 @@ static void clear_landings(const run_t *r)
 static void add_landings(const run_t *r)
 {
     const tulle_product_t *p = r->product;
-    int64_t scalar_bytes = (int64_t)tulle_datatype_size(r->spmm->type);
-    tli_copy_args_t add = {{p->c, p->c_stride * scalar_bytes},
+    tulle_datatype_t type = tli_sum_type(r->spmm->type);
+    int64_t scalar_bytes = (int64_t)tulle_datatype_size(type);
+    tli_rows_t sums = {r->binding->sums, p->width * scalar_bytes}, c = {p->c, p->c_stride * scalar_bytes};
+    tli_copy_args_t add = {has_sums(r) ? sums : c,
                            {r->binding->landed, p->width * scalar_bytes},
-                           r->way->landings,
+                           has_sums(r) ? r->way->landing_sums : r->way->landings,
                            r->way->landings,
                            r->way->num_landings,
                            p->width * scalar_bytes};
-    tli_combine_rows(&add, r->spmm->type, TULLE_OP_SUM, p->width);
+    tli_combine_rows(&add, type, TULLE_OP_SUM, p->width);
+}
+
+static void round_sums(const run_t *r)
+{
+    const tulle_product_t *p = r->product;
+    tli_round_args_t args = {.datatype = r->spmm->type,
+                             .width = p->width,
+                             .num_rows = r->way->num_sums,
+                             .row = r->way->sum_rows,
+                             .sums = r->binding->sums,
+                             .c = p->c,
+                             .c_stride = p->c_stride,
+                             .beta = p->beta};
+    if (has_sums(r))
+        tli_multiply_round(&args);
 }
 
 static tulle_status_t start(const run_t *r)
@@ -144,6 +184,7 @@ static tulle_status_t finish(const run_t *r)
         TLI_TRY(tulle_exchange_wait(r->binding->scatter));
         add_landings(r);
     }
+    round_sums(r);
 done:
     return st;
 }
@@ -181,6 +222,7 @@ tulle_status_t tli_spmm_run_local(tulle_spmm_t *spmm, int is_transposed, const t
     multiply_own(&r);
     TLI_TRY(multiply_parts(&r));
     add_landings(&r);
+    round_sums(&r);
 done:
     return st;
 }

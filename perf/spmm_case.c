@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "src/agree.h"
+#include "src/device/half.h"
 
 /* |A| <= 3 and |B| <= 24: sums of so many entries stay below 2^24. */
 #define MOST_EXACT_F32 ((int64_t)(1 << 24) / 72)
@@ -53,15 +54,29 @@ double perf_spmm_case_b(int64_t row, int64_t k)
 
 static void store(tulle_datatype_t datatype, void *scalars, int64_t at, double value)
 {
-    if (datatype == TULLE_F32)
+    if (datatype == TULLE_F64)
+        ((double *)scalars)[at] = value;
+    else if (datatype == TULLE_F32)
         ((float *)scalars)[at] = (float)value;
     else
-        ((double *)scalars)[at] = value;
+        ((uint16_t *)scalars)[at] = tli_half_from_f32(datatype == TULLE_BF16, (float)value);
 }
 
 static double load(tulle_datatype_t datatype, const void *scalars, int64_t at)
 {
-    return datatype == TULLE_F32 ? (double)((const float *)scalars)[at] : ((const double *)scalars)[at];
+    if (datatype == TULLE_F64)
+        return ((const double *)scalars)[at];
+    if (datatype == TULLE_F32)
+        return (double)((const float *)scalars)[at];
+    return (double)tli_f32_from_half(datatype == TULLE_BF16, ((const uint16_t *)scalars)[at]);
+}
+
+/* What a scalar must be: sums are exact, and rounded once. */
+static double rounded(tulle_datatype_t datatype, double value)
+{
+    double scalar = 0;
+    store(datatype, &scalar, 0, value);
+    return load(datatype, &scalar, 0);
 }
 
 static void fill(perf_spmm_case_t *one)
@@ -122,7 +137,7 @@ static tulle_status_t check_exact(const perf_spmm_case_t *one)
     for (int64_t row = 0; row < input->num_rows; row++)
         if (input->row_ptr[row + 1] - input->row_ptr[row] > most)
             most = input->row_ptr[row + 1] - input->row_ptr[row];
-    TLI_REQUIRE(one->datatype != TULLE_F32 || most <= MOST_EXACT_F32, TULLE_ERR_OVERFLOW,
+    TLI_REQUIRE(one->datatype == TULLE_F64 || most <= MOST_EXACT_F32, TULLE_ERR_OVERFLOW,
                 "sums of %lld entries are not exact in f32, so they cannot be checked; give --dtype f64",
                 (long long)most);
 done:
@@ -182,6 +197,6 @@ int64_t perf_spmm_case_count_wrong(const perf_spmm_case_t *one, const void *c, i
     for (int64_t row = 0; row < one->num_c; row++)
         for (int64_t k = 0; k < one->width; k++)
             num_wrong += load(one->datatype, c, row * row_stride + k * col_stride) !=
-                         one->sum_u[row] + one->sum_w[row] * v_of(k);
+                         rounded(one->datatype, one->sum_u[row] + one->sum_w[row] * v_of(k));
     return num_wrong;
 }

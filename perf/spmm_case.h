@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * One product that every method computes: the matrix with values, the operand, and what the result must be. All values
- * are small integers, so that every sum is exact in any order, and one wrong scalar is seen. */
+ * are small integers, so that every sum is exact in any order, and one wrong scalar is seen;
+ * f16 and bf16 must be the exact sums, rounded once. */
 #ifndef PERF_SPMM_CASE_H
 #define PERF_SPMM_CASE_H
 

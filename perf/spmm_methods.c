@@ -106,20 +106,23 @@ static tulle_status_t run_multiply(void *memory)
     return tli_spmm_run_local(state->problem.spmm, one->is_transposed, &product);
 }
 
-/* As the product binds them: ghost rows of their own, rows of B in plain memory, sums that land elsewhere than in C. */
+/* As the product binds them: ghost rows of their own, rows of B in plain memory, sums that land elsewhere than in C and
+ * may be wider. */
 static tulle_status_t create_exchange(const state_t *state, tli_arena_t *arena, const tulle_plan_t *plan,
                                       tulle_direction_t direction, tulle_exchange_t **exchange_out)
 {
     tulle_status_t st = TULLE_OK;
     const perf_spmm_case_t *one = state->problem.one;
+    tulle_datatype_t type = direction == TULLE_GATHER ? one->datatype : tli_sum_type(one->datatype);
+    size_t bytes = tulle_datatype_size(type);
     void *ghost = NULL, *owned = NULL;
     if (plan == NULL)
         goto done;
-    st = tli_arena_alloc(arena, tulle_plan_num_ghosts(plan) * one->width, one->scalar_bytes, &ghost);
+    st = tli_arena_alloc(arena, tulle_plan_num_ghosts(plan) * one->width, bytes, &ghost);
     if (st == TULLE_OK)
-        st = tli_arena_alloc(arena, tulle_plan_num_owned(plan) * one->width, one->scalar_bytes, &owned);
+        st = tli_arena_alloc(arena, tulle_plan_num_owned(plan) * one->width, bytes, &owned);
     TLI_TRY(tli_agree(one->comm, st));
-    tulle_field_t field = {owned, ghost, one->datatype, one->width, 0, 0};
+    tulle_field_t field = {owned, ghost, type, one->width, 0, 0};
     TLI_TRY(tulle_exchange_create(plan, direction, &field, 1, NULL, exchange_out));
 done:
     return st;
@@ -177,14 +180,15 @@ static const char *refuse_allgather(const perf_spmm_problem_t *problem)
 static tulle_status_t make_block(state_t *state)
 {
     tulle_status_t st = TULLE_OK;
-    const perf_input_t *input = state->problem.one->input;
+    const perf_spmm_case_t *one = state->problem.one;
+    const perf_input_t *input = one->input;
     int64_t n = input->row_ptr[input->num_rows];
     TLI_REQUIRE(input->cols < INT32_MAX, TULLE_ERR_OVERFLOW, "%lld columns", (long long)input->cols);
-    state->block = (tli_sparse_t){.num_rows = input->num_rows,
-                                  .num_cols = input->cols,
-                                  .row_ptr = input->row_ptr,
-                                  .values = state->problem.one->values};
+    state->block = (tli_sparse_t){.num_rows = input->num_rows, .num_cols = input->cols, .row_ptr = input->row_ptr};
     TLI_TRY(tli_arena_alloc_raw(&state->arena, n, sizeof(int32_t), &state->block.col));
+    TLI_TRY(
+        tli_arena_alloc_raw(&state->arena, n, tulle_datatype_size(tli_sum_type(one->datatype)), &state->block.values));
+    tli_sparse_fill(&state->block, one->values, one->datatype);
     for (int64_t e = 0; e < n; e++)
         state->block.col[e] = (int32_t)input->col_idx[e];
 done:

@@ -43,7 +43,7 @@ static const struct argp_option option_table[] = {
     {NULL, 0, NULL, 0, "Product:", 2},
     {"transpose", KEY_TRANSPOSE, NULL, 0, "C = A^T B instead of C = A B", 2},
     {"width", KEY_WIDTH, "K", 0, "columns of B and C (default 64)", 2},
-    {"dtype", KEY_DTYPE, "TYPE", 0, "f64 or f32 (default f64)", 2},
+    {"dtype", KEY_DTYPE, "TYPE", 0, "f64, f32, f16 or bf16 (default f64)", 2},
     {"cover", KEY_COVER, "NAME", 0, "auto, columns, least or balanced (default auto)", 2},
     {"threads", KEY_THREADS, "N", 0, "of one rank (default: the processors shared among the ranks)", 2},
     {"trusted", KEY_TRUSTED, NULL, 0, "ranks do not compare arguments in each product", 2},
@@ -91,9 +91,13 @@ done:
 static tulle_status_t parse_datatype(const char *text, tulle_datatype_t *datatype_out)
 {
     tulle_status_t st = TULLE_OK;
-    TLI_REQUIRE(strcmp(text, "f64") == 0 || strcmp(text, "f32") == 0, TULLE_ERR_ARG,
-                "--dtype is '%.60s'; give f64 or f32", text);
-    *datatype_out = text[1] == '6' ? TULLE_F64 : TULLE_F32;
+    static const tulle_datatype_t offered[] = {TULLE_F64, TULLE_F32, TULLE_F16, TULLE_BF16};
+    size_t i = 0;
+    while (i < sizeof offered / sizeof *offered && strcmp(text, tulle_datatype_name(offered[i])) != 0)
+        i++;
+    TLI_REQUIRE(i < sizeof offered / sizeof *offered, TULLE_ERR_ARG, "--dtype is '%.60s'; give f64, f32, f16 or bf16",
+                text);
+    *datatype_out = offered[i];
 done:
     return st;
 }

@@ -33,7 +33,8 @@ TULLE_API const char *tulle_activation_name(tulle_activation_t activation);
 typedef struct tulle_layer {
     tulle_layout_t outputs; /**< rows of W and Y on this rank; they are the inputs of the layer behind */
     tulle_csr_t weights;    /**< this rank's rows of W: an output each; columns are ids of the inputs; all layers have
-                                 values of one type, f32 or f64 */
+                                 values of one type, any that products offer. Of f16 and bf16 W X is rounded once, and
+                                 again when bias and activation, computed in f32, are applied */
     const void *bias;       /**< [outputs.num_rows] added to every column of Y; of the type of the weights; NULL = 0 */
     tulle_activation_t activation; /**< equal on every rank */
     double limit;                  /**< of CLAMP: > 0; equal on every rank; else ignored */
@@ -69,7 +70,7 @@ typedef struct tulle_layers_options {
  * @retval TULLE_ERR_ARG what tulle_spmm_create() refuses in a layer's weights, the layer named; a null pointer, no
  *         layer, an unknown activation, a limit that is not positive, a sparse bias without RELU or CLAMP
  * @retval TULLE_ERR_MISMATCH ranks disagree about what must be equal, or layers about the type of values
- * @retval TULLE_ERR_UNSUPPORTED values of another type than f32 and f64; values in device memory
+ * @retval TULLE_ERR_UNSUPPORTED values of a type that products do not offer; values in device memory
  * @retval TULLE_ERR_NOMEM; TULLE_ERR_OVERFLOW; TULLE_ERR_TRANSPORT; TULLE_ERR_REMOTE another rank failed
  * @threads one thread per comm at a time   @cost that of tulle_spmm_create() for every layer
  */

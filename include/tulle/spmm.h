@@ -23,10 +23,11 @@ typedef struct tulle_spmm tulle_spmm_t;
 
 /**
  * A nonzero in a row of one node and a column of another needs one of two rows to cross: the row of B goes to the
- * node of the matrix row, or a partial row of C, summed on the column's node first, goes there instead. COLUMNS: always
- * the row of B. LEAST: per ordered pair of nodes a minimum vertex cover of the block between them, the fewest rows that
- * can cross; never more than COLUMNS. BALANCED: covers in which the busiest rank sends and receives least, though the
- * sum may be larger. AUTO: what the cost model finds fastest.
+ * node of the matrix row, or a partial row of C, summed on the column's node first, goes there instead. Of f16 and bf16
+ * a partial row counts as two rows of B, since it travels as f32. COLUMNS: always the row of B. LEAST: per ordered pair
+ * of nodes a minimum vertex cover of the block between them, the fewest rows that can cross; never more than COLUMNS.
+ * BALANCED: covers in which the busiest rank sends and receives least, though the sum may be larger. AUTO: what the
+ * cost model finds fastest.
  */
 typedef enum tulle_cover {
 #define TULLE_COVER_ENUM(name, value, text) TULLE_COVER_##name = value,
@@ -54,7 +55,8 @@ typedef struct tulle_csr {
     const void *col_idx;         /**< [row_ptr[num_rows]] global columns */
     const void *values;          /**< [row_ptr[num_rows]] */
     tulle_datatype_t index_type; /**< of col_idx: TULLE_I32 or TULLE_I64; equal on every rank */
-    tulle_datatype_t value_type; /**< of values, and of B and C: TULLE_F32 or TULLE_F64; equal on every rank */
+    tulle_datatype_t value_type; /**< of values, and of B and C: TULLE_F64, TULLE_F32, TULLE_F16 or TULLE_BF16; equal on
+                                    every rank */
 } tulle_csr_t;
 
 /** Tunables of tulle_spmm_create(). Zero always means "library default". Append fields, never reorder. */
@@ -126,8 +128,11 @@ typedef struct tulle_product {
 
 /**
  * C = alpha A B + beta C. B has the rows of the column layout, C those of the row layout. Sums run in a fixed order:
- * the result is bitwise the same from run to run. Buffers, strides, factors and width may change from run to run; the
- * first run of a width also binds exchanges, kept as num_bindings says.
+ * the result is bitwise the same from run to run. Products of f16 and bf16 are summed up in f32, on the way between
+ * ranks too, and every scalar of C is rounded once, to nearest even: it is off by at most 2^-11 (f16) or 2^-8 (bf16) of
+ * itself, or 2^-25 (f16) where it is below 2^-14, beside what n products and sums in f32 are off, n 2^-24 times the sum
+ * of their magnitudes. f16 beyond 65504 becomes infinite. Buffers, strides, factors and width may change from run to
+ * run; the first run of a width also binds exchanges, kept as num_bindings says.
  * @collective all ranks of the matrix; blocks
  * @param[in,out] spmm    borrowed
  * @param[in]     product borrowed for the call

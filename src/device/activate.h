@@ -9,7 +9,7 @@
 #include <tulle/layer.h>
 
 typedef struct tli_activate_args {
-    tulle_datatype_t datatype; /* f32 or f64 */
+    tulle_datatype_t datatype; /* f64, f32, f16 or bf16; the last two are computed in f32 and rounded */
     tulle_activation_t activation;
     double limit;        /* of CLAMP */
     int has_sparse_bias; /* the bias leaves zeros alone */

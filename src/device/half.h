@@ -83,4 +83,15 @@ TLI_INLINE uint16_t tli_f16_from_f32(float value)
 #endif
 }
 
+/** Either of the two. */
+TLI_INLINE float tli_f32_from_half(int is_bf16, uint16_t half)
+{
+    return is_bf16 ? tli_f32_from_bf16(half) : tli_f32_from_f16(half);
+}
+
+TLI_INLINE uint16_t tli_half_from_f32(int is_bf16, float value)
+{
+    return is_bf16 ? tli_bf16_from_f32(value) : tli_f16_from_f32(value);
+}
+
 #endif

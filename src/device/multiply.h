@@ -12,18 +12,30 @@
 typedef struct tli_sparse {
     int64_t num_rows; /* that are listed */
     int64_t num_cols;
-    int32_t *row;     /* [num_rows] row of the result, ascending; NULL = 0, 1, 2, ... */
+    int32_t *row;     /* [num_rows] row of the result; NULL = 0, 1, 2, ... */
+    int32_t *sum_row; /* [num_rows] likewise, where the result is kept as sums: see tli_multiply_args_t */
     int64_t *row_ptr; /* [num_rows + 1] */
     int32_t *col;     /* [row_ptr[num_rows]] row of the dense operand */
-    void *values;     /* [row_ptr[num_rows]] */
+    void *values;     /* [row_ptr[num_rows]] of the type of sums */
     int64_t *entry;   /* [row_ptr[num_rows]] where the value comes from, in the list that values are given in */
 } tli_sparse_t;
+
+/** What sums of scalars of a type are kept in: f32 for f16 and bf16, which are rounded once in the end. */
+static inline tulle_datatype_t tli_sum_type(tulle_datatype_t datatype)
+{
+    return datatype == TULLE_F64 ? TULLE_F64 : TULLE_F32;
+}
+
+/** Take the values of a block from the list that its entries point into, NULL: from one in the block's order.
+ * @param[in] type of that list */
+void tli_sparse_fill(tli_sparse_t *block, const void *values, tulle_datatype_t type);
 
 /** C[row] = alpha * sum of values * B[col] + beta * C[row], for listed rows `first` to `last` - 1. */
 typedef struct tli_multiply_args {
     const tli_sparse_t *block;
     int64_t first, last;
-    tulle_datatype_t datatype; /* f32 or f64 */
+    tulle_datatype_t datatype; /* of B and C: f64, f32, f16 or bf16 */
+    int c_is_sum;              /* [bool] C is of the type of sums, and its rows are those of sum_row */
     int64_t width;             /* [scalars] */
     const void *b;
     int64_t b_stride; /* [scalars] */
@@ -34,6 +46,27 @@ typedef struct tli_multiply_args {
 } tli_multiply_args_t;
 
 void tli_multiply(const tli_multiply_args_t *args);
+
+/** Row of C that a listed one is. */
+static inline int64_t tli_multiply_row(const tli_multiply_args_t *args, int64_t i)
+{
+    const int32_t *row = args->c_is_sum ? args->block->sum_row : args->block->row;
+    return row != NULL ? row[i] : i;
+}
+
+/** C[row[i]] = sums[i] + beta * C[row[i]], rounded once. */
+typedef struct tli_round_args {
+    tulle_datatype_t datatype; /* of C: f16 or bf16 */
+    int64_t width;             /* [scalars] */
+    int64_t num_rows;
+    const int32_t *row; /* [num_rows] */
+    const void *sums;   /* [num_rows * width] of f32 */
+    void *c;
+    int64_t c_stride; /* [scalars] */
+    double beta;      /* 0: C is not read */
+} tli_round_args_t;
+
+void tli_multiply_round(const tli_round_args_t *args);
 
 /** Threads for one rank of those on a machine: as many as wanted, or, if that is 0, its share of the processors. */
 int tli_multiply_num_threads(int wanted, int num_ranks);

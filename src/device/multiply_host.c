@@ -1,21 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Sparse block times dense rows, in host memory: by the longest vectors that the processor has, by threads where the
  * caller says so. Every row is computed by one thread in the order of its nonzeros, whatever their number. */
-#include "src/device/multiply.h"
-
 #include <stddef.h>
+
+#include "src/device/half.h"
+#include "src/device/multiply_kernel.h"
 
 #ifdef _OPENMP
 #include <omp.h>
 #endif
-
-#if defined(__clang__)
-#define UNROLL _Pragma("unroll")
-#else
-#define UNROLL _Pragma("GCC unroll 8")
-#endif
-
-typedef void (*rows_t)(const tli_multiply_args_t *args, int64_t first, int64_t last, int64_t column);
 
 /* --- by column: what fills no vector ----------------------------------------------------------------------------- */
 
@@ -24,7 +17,7 @@ static void f32_columns(const tli_multiply_args_t *args, int64_t first, int64_t 
     const tli_sparse_t *block = args->block;
     const float *values = block->values, *b = args->b;
     for (int64_t i = first; i < last; i++) {
-        float *c = (float *)args->c + (block->row != NULL ? block->row[i] : i) * args->c_stride;
+        float *c = (float *)args->c + tli_multiply_row(args, i) * args->c_stride;
         for (int64_t k = column; k < args->width; k++) {
             float sum = 0;
             for (int64_t e = block->row_ptr[i]; e < block->row_ptr[i + 1]; e++)
@@ -39,7 +32,7 @@ static void f64_columns(const tli_multiply_args_t *args, int64_t first, int64_t 
     const tli_sparse_t *block = args->block;
     const double *values = block->values, *b = args->b;
     for (int64_t i = first; i < last; i++) {
-        double *c = (double *)args->c + (block->row != NULL ? block->row[i] : i) * args->c_stride;
+        double *c = (double *)args->c + tli_multiply_row(args, i) * args->c_stride;
         for (int64_t k = column; k < args->width; k++) {
             double sum = 0;
             for (int64_t e = block->row_ptr[i]; e < block->row_ptr[i + 1]; e++)
@@ -65,48 +58,54 @@ static void f64_columns(const tli_multiply_args_t *args, int64_t first, int64_t 
 #include "src/device/multiply_rows.h"
 
 #ifdef __x86_64__
-#define AVX2   __attribute__((target("avx2,fma")))
-#define AVX512 __attribute__((target("avx512f")))
-
 #define SCALAR       float
 #define VECTOR_BYTES 32
 #define NAME(x)      f32_avx2_##x
-#define TARGET       AVX2
+#define TARGET       TLI_AVX2
 #define NARROWER     f32_rows
 #include "src/device/multiply_rows.h"
 #define SCALAR       double
 #define VECTOR_BYTES 32
 #define NAME(x)      f64_avx2_##x
-#define TARGET       AVX2
+#define TARGET       TLI_AVX2
 #define NARROWER     f64_rows
 #include "src/device/multiply_rows.h"
 #define SCALAR       float
 #define VECTOR_BYTES 64
 #define NAME(x)      f32_avx512_##x
-#define TARGET       AVX512
+#define TARGET       TLI_AVX512
 #define NARROWER     f32_avx2_rows
 #include "src/device/multiply_rows.h"
 #define SCALAR       double
 #define VECTOR_BYTES 64
 #define NAME(x)      f64_avx512_##x
-#define TARGET       AVX512
+#define TARGET       TLI_AVX512
 #define NARROWER     f64_avx2_rows
 #include "src/device/multiply_rows.h"
 
-static rows_t choose_rows(tulle_datatype_t datatype)
+static tli_multiply_rows_t choose_whole_rows(tulle_datatype_t datatype)
 {
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("fma"))
+    switch (tli_vector_bytes()) {
+    case 64:
         return datatype == TULLE_F32 ? f32_avx512_rows : f64_avx512_rows;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+    case 32:
         return datatype == TULLE_F32 ? f32_avx2_rows : f64_avx2_rows;
-    return datatype == TULLE_F32 ? f32_rows : f64_rows;
+    default:
+        return datatype == TULLE_F32 ? f32_rows : f64_rows;
+    }
 }
 #else
-static rows_t choose_rows(tulle_datatype_t datatype)
+static tli_multiply_rows_t choose_whole_rows(tulle_datatype_t datatype)
 {
     return datatype == TULLE_F32 ? f32_rows : f64_rows;
 }
 #endif
+
+static tli_multiply_rows_t choose_rows(tulle_datatype_t datatype)
+{
+    int is_half = datatype == TULLE_F16 || datatype == TULLE_BF16;
+    return is_half ? tli_multiply_half_rows(datatype) : choose_whole_rows(datatype);
+}
 
 /* --- by threads -------------------------------------------------------------------------------------------------- */
 
@@ -127,7 +126,7 @@ static int64_t first_of_thread(const tli_multiply_args_t *args, int thread, int 
     return thread < num_threads ? low : args->last;
 }
 
-static void multiply_by_threads(const tli_multiply_args_t *args, rows_t rows)
+static void multiply_by_threads(const tli_multiply_args_t *args, tli_multiply_rows_t rows)
 {
 #pragma omp parallel num_threads(args->num_threads)
     {
@@ -139,7 +138,7 @@ static void multiply_by_threads(const tli_multiply_args_t *args, rows_t rows)
 
 void tli_multiply(const tli_multiply_args_t *args)
 {
-    rows_t rows = choose_rows(args->datatype);
+    tli_multiply_rows_t rows = choose_rows(args->datatype);
 #ifdef _OPENMP
     if (args->num_threads > 1) {
         multiply_by_threads(args, rows);
@@ -181,16 +180,29 @@ static double dot_f64(const double *b, const double *c, int64_t width)
     return sum;
 }
 
+static double dot_half(const uint16_t *b, const uint16_t *c, int64_t width, int is_bf16)
+{
+    double sum = 0;
+    for (int64_t k = 0; k < width; k++)
+        sum += (double)tli_f32_from_half(is_bf16, b[k]) * (double)tli_f32_from_half(is_bf16, c[k]);
+    return sum;
+}
+
 static void sample(const tli_multiply_args_t *args, int64_t row, int64_t e, void *values_out)
 {
     const tli_sparse_t *block = args->block;
-    int64_t at_b = block->col[e] * args->b_stride, at_c = row * args->c_stride;
-    if (args->datatype == TULLE_F32)
-        ((float *)values_out)[block->entry[e]] =
+    const int is_bf16 = args->datatype == TULLE_BF16;
+    int64_t at_b = block->col[e] * args->b_stride, at_c = row * args->c_stride, to = block->entry[e];
+    if (args->datatype == TULLE_F64)
+        ((double *)values_out)[to] =
+            args->alpha * dot_f64((const double *)args->b + at_b, (const double *)args->c + at_c, args->width);
+    else if (args->datatype == TULLE_F32)
+        ((float *)values_out)[to] =
             (float)(args->alpha * dot_f32((const float *)args->b + at_b, (const float *)args->c + at_c, args->width));
     else
-        ((double *)values_out)[block->entry[e]] =
-            args->alpha * dot_f64((const double *)args->b + at_b, (const double *)args->c + at_c, args->width);
+        ((uint16_t *)values_out)[to] = tli_half_from_f32(
+            is_bf16, (float)(args->alpha * dot_half((const uint16_t *)args->b + at_b, (const uint16_t *)args->c + at_c,
+                                                    args->width, is_bf16)));
 }
 
 void tli_multiply_sampled(const tli_multiply_args_t *args, void *values_out)
@@ -198,5 +210,5 @@ void tli_multiply_sampled(const tli_multiply_args_t *args, void *values_out)
     const tli_sparse_t *block = args->block;
     for (int64_t i = args->first; i < args->last; i++)
         for (int64_t e = block->row_ptr[i]; e < block->row_ptr[i + 1]; e++)
-            sample(args, block->row != NULL ? block->row[i] : i, e, values_out);
+            sample(args, tli_multiply_row(args, i), e, values_out);
 }

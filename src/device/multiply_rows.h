@@ -14,15 +14,15 @@ static inline __attribute__((always_inline)) TARGET void NAME(row)(const tli_mul
     const tli_sparse_t *block = args->block;
     const SCALAR *values = block->values, *b = (const SCALAR *)args->b + column;
     const SCALAR alpha = (SCALAR)args->alpha, beta = (SCALAR)args->beta;
-    SCALAR *c = (SCALAR *)args->c + (block->row != NULL ? block->row[i] : i) * args->c_stride + column;
+    SCALAR *c = (SCALAR *)args->c + tli_multiply_row(args, i) * args->c_stride + column;
     NAME(vector) sum[8] = {{0}};
     for (int64_t e = block->row_ptr[i]; e < block->row_ptr[i + 1]; e++) {
         const SCALAR *row = b + block->col[e] * args->b_stride;
-        UNROLL
+        TLI_UNROLL
         for (int j = 0; j < num; j++)
             sum[j] += values[e] * *(const NAME(vector) *)(row + j * LANES);
     }
-    UNROLL
+    TLI_UNROLL
     for (int j = 0; j < num; j++) {
         NAME(vector) *to = (NAME(vector) *)(c + j * LANES);
         *to = args->beta == 0 ? alpha * sum[j] : alpha * sum[j] + beta * *to;

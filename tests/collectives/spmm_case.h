@@ -28,6 +28,9 @@ int64_t spmm_case_num_nonzeros(const spmm_case_t *c);
 double spmm_case_get(const spmm_case_t *c, const void *buffer, int64_t at);
 void spmm_case_set(const spmm_case_t *c, void *buffer, int64_t at, double value);
 
+/** What a value becomes in the case's value type. */
+double spmm_case_rounded(const spmm_case_t *c, double value);
+
 /** Element of the dense operand with global row `row`. Small integers. */
 double spmm_case_b(int64_t row, int64_t k);
 

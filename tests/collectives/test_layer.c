@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "tests/src/half_reference.h"
 #include "tests/support/failing.h"
 #include "tests/support/world.h"
 
@@ -12,6 +13,7 @@
 
 /* A model that every rank knows as a whole. Units of level 0 are inputs, those of level l + 1 outputs of layer l. */
 typedef struct model {
+    tulle_datatype_t rounds_to; /* what products and outputs are rounded to; f64: nothing is */
     int num_layers;
     int64_t num_units[MOST_LAYERS + 1];
     int64_t first[MOST_LAYERS + 1]; /* of this rank's units */
@@ -60,10 +62,32 @@ static void fill_layer(spt_random_t *random, model_t *m, int l, int kinds)
     }
 }
 
+static double coarse(double value)
+{
+    return round(4 * value) / 4;
+}
+
+/* Numbers of few bits, so that all sums are exact in f32 and only what is written is rounded. */
+static void make_coarse(model_t *m)
+{
+    for (int l = 0; l < m->num_layers; l++)
+        for (int64_t i = 0; i < MOST_UNITS; i++) {
+            m->bias[l][i] = coarse(m->bias[l][i]);
+            for (int64_t j = 0; j < MOST_UNITS; j++)
+                m->weight[l][i][j] = coarse(m->weight[l][i][j]);
+        }
+    for (int64_t i = 0; i < MOST_UNITS; i++)
+        for (int64_t k = 0; k < m->width; k++) {
+            m->x[i][k] = coarse(m->x[i][k]);
+            m->dy[i][k] = coarse(m->dy[i][k]);
+        }
+}
+
 static model_t *make_model(spt_random_t *random, int num_layers, int kinds)
 {
     model_t *m = spt_alloc(1, sizeof *m);
     m->num_layers = num_layers;
+    m->rounds_to = TULLE_F64;
     m->width = 1 + spt_below(random, MOST_WIDTH);
     for (int level = 0; level <= num_layers; level++) {
         m->num_units[level] = 1 + spt_below(random, MOST_UNITS);
@@ -80,6 +104,14 @@ static model_t *make_model(spt_random_t *random, int num_layers, int kinds)
 }
 
 /* --- the serial model -------------------------------------------------------------------------------------------- */
+
+static double rounded(tulle_datatype_t type, double value)
+{
+    if (type != TULLE_F16 && type != TULLE_BF16)
+        return value;
+    half_format_t format = type == TULLE_F16 ? half_f16 : half_bf16;
+    return half_reference_value(format, half_reference_nearest(format, value));
+}
 
 static double activate(const model_t *m, int l, double product, double bias)
 {
@@ -100,7 +132,7 @@ static void run_serially(const model_t *m, double y[MOST_UNITS][MOST_WIDTH])
                 double product = 0;
                 for (int64_t j = 0; j < m->num_units[l]; j++)
                     product += m->weight[l][i][j] * x[j][k];
-                y[i][k] = activate(m, l, product, m->bias[l][i]);
+                y[i][k] = rounded(m->rounds_to, activate(m, l, rounded(m->rounds_to, product), m->bias[l][i]));
             }
         memcpy(x, y, sizeof x);
     }
@@ -144,7 +176,11 @@ static void *alloc_values(int64_t num, tulle_datatype_t type)
 
 static void put(void *values, tulle_datatype_t type, int64_t i, double value)
 {
-    if (type == TULLE_F32)
+    if (type == TULLE_F16)
+        ((uint16_t *)values)[i] = half_reference_nearest(half_f16, value);
+    else if (type == TULLE_BF16)
+        ((uint16_t *)values)[i] = half_reference_nearest(half_bf16, value);
+    else if (type == TULLE_F32)
         ((float *)values)[i] = (float)value;
     else
         ((double *)values)[i] = value;
@@ -152,6 +188,8 @@ static void put(void *values, tulle_datatype_t type, int64_t i, double value)
 
 static double get(const void *values, tulle_datatype_t type, int64_t i)
 {
+    if (type == TULLE_F16 || type == TULLE_BF16)
+        return half_reference_value(type == TULLE_F16 ? half_f16 : half_bf16, ((const uint16_t *)values)[i]);
     return type == TULLE_F32 ? (double)((const float *)values)[i] : ((const double *)values)[i];
 }
 
@@ -221,7 +259,8 @@ static void forward(tulle_layers_t *layers, const model_t *m, tulle_datatype_t t
         for (int64_t k = 0; k <= m->width; k++) {
             double wanted = k < m->width ? expected[m->first[last] + i][k] : 77;
             double found = get(y, type, i * (m->width + 1) + k);
-            is_right &= fabs(found - wanted) <= (type == TULLE_F32 ? 2e-4 : 1e-11) * (1 + fabs(wanted));
+            double tolerance = m->rounds_to != TULLE_F64 ? 0 : type == TULLE_F32 ? 2e-4 : 1e-11;
+            is_right &= fabs(found - wanted) <= tolerance * (1 + fabs(wanted));
         }
     spt_assert_all(is_right);
 }
@@ -248,6 +287,22 @@ static void test_layers_forward_equals_serial_model(void **state)
             for (int num_layers = 1; num_layers <= MOST_LAYERS; num_layers++)
                 check_forward(comm, make_model(&random, num_layers, 3), num_layers % 2 ? TULLE_F64 : TULLE_F32,
                               (tulle_cover_t)cover);
+        tulle_comm_destroy(&comm);
+    }
+}
+
+/* To the bit: products are rounded once, and so is what becomes of them. */
+static void test_layers_of_halves_round_products_and_outputs_once(void **state)
+{
+    spt_random_t random = spt_random_shared(8);
+    for (int t = 0; spt_topology(t) != NULL; t++) {
+        tulle_comm_t *comm = spt_comm(spt_topology(t), 0);
+        for (int num_layers = 1; num_layers <= 3; num_layers++) {
+            model_t *m = make_model(&random, num_layers, 3);
+            m->rounds_to = (t + num_layers) % 2 ? TULLE_F16 : TULLE_BF16;
+            make_coarse(m);
+            check_forward(comm, m, m->rounds_to, (tulle_cover_t)(num_layers % 4));
+        }
         tulle_comm_destroy(&comm);
     }
 }
@@ -315,6 +370,47 @@ static void check_backward(tulle_comm_t *comm, model_t *m, tulle_cover_t cover)
     for (int l = 0; l < m->num_layers; l++)
         spt_assert_all(are_weights_right(m, &found, l));
     tulle_layers_destroy(&layers);
+}
+
+static found_t differentiate_layers(tulle_comm_t *comm, const model_t *m, tulle_datatype_t type)
+{
+    int last = m->num_layers;
+    tulle_layers_t *layers = create(comm, m, type, TULLE_COVER_LEAST, 1);
+    void *x = make_rows(m->x, m->first[0], m->num_mine[0], m->width, type);
+    void *y = make_rows(NULL, 0, m->num_mine[last], m->width, type);
+    void *dy = make_rows(m->dy, m->first[last], m->num_mine[last], m->width, type);
+    found_t found = alloc_found(m, type);
+    tulle_batch_t batch = {m->width, x, m->width + 1, y, m->width + 1};
+    tulle_gradients_t gradients = {dy, m->width + 1, found.dx, m->width + 1, found.weights, found.bias, 0, 0};
+    spt_assert_ok_all(tulle_layers_forward(layers, &batch));
+    spt_assert_ok_all(tulle_layers_backward(layers, &gradients));
+    tulle_layers_destroy(&layers);
+    return found;
+}
+
+static int are_rounded(const void *halves, tulle_datatype_t type, const void *exact, int64_t num)
+{
+    int is_right = 1;
+    for (int64_t i = 0; i < num; i++)
+        is_right &= get(halves, type, i) == rounded(type, get(exact, TULLE_F64, i));
+    return is_right;
+}
+
+/* One layer, in which all is exact but for what is written. */
+static void test_layers_gradients_of_halves_are_those_of_f64_rounded_once(void **state)
+{
+    spt_random_t random = spt_random_shared(9);
+    for (int t = 0; spt_topology(t) != NULL; t++) {
+        tulle_datatype_t type = t % 2 ? TULLE_F16 : TULLE_BF16;
+        tulle_comm_t *comm = spt_comm(spt_topology(t), 0);
+        model_t *m = make_model(&random, 1, 3);
+        make_coarse(m);
+        found_t halves = differentiate_layers(comm, m, type), exact = differentiate_layers(comm, m, TULLE_F64);
+        spt_assert_all(are_rounded(halves.dx, type, exact.dx, m->num_mine[0] * (m->width + 1)));
+        spt_assert_all(are_rounded(halves.weights[0], type, exact.weights[0], m->num_mine[1] * m->num_units[0]));
+        spt_assert_all(are_rounded(halves.bias[0], type, exact.bias[0], m->num_mine[1]));
+        tulle_comm_destroy(&comm);
+    }
 }
 
 static void test_layers_backward_equals_finite_differences(void **state)
@@ -548,6 +644,8 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         spt_test(test_layers_forward_equals_serial_model),
+        spt_test(test_layers_of_halves_round_products_and_outputs_once),
+        spt_test(test_layers_gradients_of_halves_are_those_of_f64_rounded_once),
         spt_test(test_layers_backward_equals_finite_differences),
         spt_test(test_layers_backward_leaves_out_what_is_not_wanted),
         spt_test(test_layers_set_weights_is_as_made_with_them),

@@ -10,7 +10,8 @@ static const tulle_cover_t covers[] = {TULLE_COVER_AUTO, TULLE_COVER_COLUMNS, TU
 
 static tulle_datatype_t value_type_of(int i)
 {
-    return i % 2 == 0 ? TULLE_F64 : TULLE_F32;
+    static const tulle_datatype_t types[] = {TULLE_F64, TULLE_F32, TULLE_F16, TULLE_BF16};
+    return types[(i + i / 4) % 4];
 }
 
 static tulle_datatype_t index_type_of(int i)
@@ -129,7 +130,7 @@ static int are_sampled(const spmm_case_t *c, const void *values, double alpha, i
             double sum = 0;
             for (int64_t k = 0; k < width; k++)
                 sum += spmm_case_b(c->rows.ids[r] + 2, k) * spmm_case_b(column_of(c, e) + 1, k);
-            if (spmm_case_get(c, values, e) != alpha * sum)
+            if (spmm_case_get(c, values, e) != spmm_case_rounded(c, alpha * sum))
                 return 0;
         }
     }

@@ -411,13 +411,15 @@ def case_spmm(tool, ranks):
     own = ["tulle", "exchange", "multiply"]
     words = ["spmm", "--matrix", path, "--topology", "2x4", "--iterations", 2, "--warmup", 1]
     check_spmm(tool.report(ranks, *words, "--width", 8, "--cover", "least"), [*own, "allgather"], least)
+    check_spmm(tool.report(ranks, *words, "--width", 9, "--dtype", "bf16", "--cover", "columns", "--peers", "allgather"),
+               [*own, "allgather"], limit)
     check_spmm(tool.report(ranks, *words, "--width", 5, "--dtype", "f32", "--cover", "columns", "--trusted",
                            "--peers", "none"), own, limit)
     report = tool.report(ranks, *words, "--transpose", "--cover", "least", "--threads", 2)
     check_spmm(report, own, least)
     assert report["transposed"] and report["plan"]["cover"] == "least", report
     for bad, text in ((["--width", 0], "--width"), (["--cover", "most"], "most"), (["--peers", "hypre"], "--peers"),
-                      (["--dtype", "f16"], "--dtype"), (["--topology", "3x3"], "3x3"), (["nonsense"], "nonsense")):
+                      (["--dtype", "i8"], "--dtype"), (["--topology", "3x3"], "3x3"), (["nonsense"], "nonsense")):
         expect_failure(tool.run(2, *words[:3], *bad), 2, text)
     assert "--transpose" in tool.run(1, "spmm", "--help").stdout
 
