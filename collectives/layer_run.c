@@ -190,7 +190,7 @@ tulle_status_t tulle_layers_backward(tulle_layers_t *s, const tulle_gradients_t 
     TLI_TRY(check_layers(s));
     st = check_gradients(s, given, &g);
     TLI_TRY(tli_comm_agree_on(s->comm, st, (g.leave_out_x != 0) | (g.leave_out_weights != 0) << 1,
-                         "what is left out (1 x, 2 weights, 3 both)"));
+                              "what is left out (1 x, 2 weights, 3 both)"));
     for (int l = s->num_layers - 1; l >= 0; l--) {
         const tli_layer_t *layer = &s->layers[l];
         int is_last = l == s->num_layers - 1;

@@ -33,7 +33,10 @@ typedef struct tulle_comm_options {
 /* clang-format on */
 
 /**
- * Free a communicator and set *comm to NULL. Plans and exchanges made from it stay usable.
+ * Free a communicator and set *comm to NULL. Plans and exchanges made from it stay usable. With the last of them, or
+ * here, ranks agree on whether a message may be under way still: where an exchange failed, was destroyed before it was
+ * over, or was started by some ranks only. Then MPI's communicators are not freed, as MPI would bring it to the next
+ * ones. That waits for all ranks, for no longer than the time limit; after a failure for half a second at most.
  * @param[in,out] comm NULL and pointer to NULL are fine
  * @collective all ranks, before MPI_Finalize   @threads one thread per comm at a time
  */

@@ -124,6 +124,8 @@ TULLE_API const char *tulle_wire_precision_name(tulle_wire_precision_t precision
  *         transport that this build or machine lacks; a wire precision for other rows than f32; TULLE_ERR_OVERFLOW
  * sizes beyond 2^62 bytes
  * @retval TULLE_ERR_NOMEM; TULLE_ERR_TRANSPORT; TULLE_ERR_REMOTE another rank failed
+ * @retval TULLE_ERR_TIMEOUT some rank does not make the call within the communicator's time limit; from then on all
+ * such calls on this communicator fail so
  * @threads one thread per comm at a time   @cost staging memory for the rows of this rank's messages
  */
 TULLE_API tulle_status_t tulle_exchange_create(const tulle_plan_t *plan, tulle_direction_t direction,

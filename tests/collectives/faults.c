@@ -170,7 +170,7 @@ static void call_in_vain(job_t *job)
     int first = strcmp(kind, "killed") == 0 ? 1 : strcmp(kind, "stopped") == 0 ? 2 : 0;
     for (int i = 0; i < 3; i++)
         report(calls[(first + i) % 3].what, calls[(first + i) % 3].call(job));
-    report("one-shot again", gather_once(job));
+    report("one-shot again", gather_once(job)); /* at once */
 }
 
 static void survive(job_t *job)
