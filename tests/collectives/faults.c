@@ -125,7 +125,7 @@ static void report(const char *what, tulle_status_t st)
 static void suffer(job_t *job)
 {
     if (strcmp(kind, "late") == 0) {
-        nap(2000);
+        nap(4000); /* else its last word would meet a call that the others still wait in */
         report("gather", gather(job, ROUND_OF_FAULT));
         return;
     }

@@ -14,7 +14,7 @@ import time
 SKIPPED = 77
 RANKS = 3
 VICTIM = RANKS - 1
-TIMEOUT_MS = 1000
+TIMEOUT_MS = 800
 KINDS = ["killed", "stopped", "absent", "late", "idle"]
 
 
