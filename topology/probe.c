@@ -85,6 +85,7 @@ done:
     return st;
 }
 
+/* Short exchanges run more often in each round: they take next to no time beside long ones, and vary more. */
 static tulle_status_t make_lap(probe_t *p, const tulle_plan_t *plan, int64_t row_bytes, int64_t timeout_ms,
                                tli_lap_t *lap)
 {
@@ -92,6 +93,7 @@ static tulle_status_t make_lap(probe_t *p, const tulle_plan_t *plan, int64_t row
     tulle_field_t field = {NULL, NULL, TULLE_BYTE, row_bytes, 0, 0};
     tulle_exchange_options_t options = TULLE_EXCHANGE_OPTIONS_INIT;
     options.timeout_ms = timeout_ms;
+    lap->num_turns = row_bytes == SMALL_MESSAGE ? TLI_MOST_TURNS : 1;
     st = tli_arena_alloc(&p->arena, 1, (size_t)row_bytes, &field.owned);
     if (st == TULLE_OK)
         st = tli_arena_alloc(&p->arena, tulle_plan_num_needed(plan), (size_t)row_bytes, &field.ghost);
@@ -145,14 +147,14 @@ static double hop_ns(const probe_t *p, int level)
     const tli_lap_t *innermost = p->laps[GIVEN][p->topology->num_levels - 1];
     if (level == 0 || innermost[FAR].exchange == NULL)
         return 0;
-    double waited_ns = tli_probe_excess_ns(innermost[FAR].least_ns, p->laps[GIVEN][0][FEW].least_ns);
-    return fmin(waited_ns / innermost[FEW].least_ns, 1.0) * p->laps[GIVEN][level][FEW].least_ns;
+    double waited_ns = tli_probe_excess_ns(innermost[FAR].median_ns, p->laps[GIVEN][0][FEW].median_ns);
+    return fmin(waited_ns / innermost[FEW].median_ns, 1.0) * p->laps[GIVEN][level][FEW].median_ns;
 }
 
 static tli_probe_times_t times_of(const probe_t *p, int level, candidate_t candidate)
 {
     const tli_lap_t *laps = p->laps[candidate][level];
-    return (tli_probe_times_t){laps[FEW].least_ns,  hop_ns(p, level),   laps[MANY].least_ns,       laps[LONE].median_ns,
+    return (tli_probe_times_t){laps[FEW].median_ns, hop_ns(p, level),   laps[MANY].median_ns,      laps[LONE].median_ns,
                                laps[ALL].median_ns, p->num_many[level], large_message(p->topology)};
 }
 
