@@ -16,6 +16,11 @@
  * the model's error, and mixed ways have costs that it does not see. */
 #define LEAST_GAIN 0.1
 
+/* All ways together must promise to save this part of the time of direct messages: the median error of the model on
+ * emulated clusters is 14 %. Detours that promised less lost up to 17 % of the time there (4elt, 4 x 4 ranks, width
+ * 64). */
+#define LEAST_PROMISE 0.1
+
 /* A mode with a choice of ports, in the order in which ties are decided. */
 typedef enum way { DIRECT, RAIL, BALANCED, STRIPED, AGGREGATED, NUM_WAYS } way_t;
 
@@ -257,9 +262,12 @@ static int improve_pair(const choice_t *c, int pair, total_t *total)
     return c->way[pair] != before;
 }
 
+/* Direct unless the promise is larger than what the model may be wrong by: a detour that saves little rarely pays. */
 static void choose_ways(const choice_t *c)
 {
     int has_changed = 1;
+    set_all(c, DIRECT);
+    total_t direct = total_of_ways(c);
     choose_alike(c);
     total_t total = total_of_ways(c);
     for (int pass = 0; pass < MOST_PASSES && has_changed; pass++) {
@@ -267,6 +275,8 @@ static void choose_ways(const choice_t *c)
         for (int pair = 0; pair < c->route->num_pairs; pair++)
             has_changed |= improve_pair(c, pair, &total);
     }
+    if (total_ns(c, &total) > (1 - LEAST_PROMISE) * total_ns(c, &direct))
+        set_all(c, DIRECT);
 }
 
 static tulle_status_t find_rails(choice_t *c)
