@@ -147,14 +147,14 @@ static double hop_ns(const probe_t *p, int level)
     const tli_lap_t *innermost = p->laps[GIVEN][p->topology->num_levels - 1];
     if (level == 0 || innermost[FAR].exchange == NULL)
         return 0;
-    double waited_ns = tli_probe_excess_ns(innermost[FAR].median_ns, p->laps[GIVEN][0][FEW].median_ns);
-    return fmin(waited_ns / innermost[FEW].median_ns, 1.0) * p->laps[GIVEN][level][FEW].median_ns;
+    double waited_ns = tli_probe_excess_ns(innermost[FAR].least_ns, p->laps[GIVEN][0][FEW].least_ns);
+    return fmin(waited_ns / innermost[FEW].least_ns, 1.0) * p->laps[GIVEN][level][FEW].least_ns;
 }
 
 static tli_probe_times_t times_of(const probe_t *p, int level, candidate_t candidate)
 {
     const tli_lap_t *laps = p->laps[candidate][level];
-    return (tli_probe_times_t){laps[FEW].median_ns, hop_ns(p, level),   laps[MANY].median_ns,      laps[LONE].median_ns,
+    return (tli_probe_times_t){laps[FEW].least_ns,  hop_ns(p, level),   laps[MANY].least_ns,       laps[LONE].median_ns,
                                laps[ALL].median_ns, p->num_many[level], large_message(p->topology)};
 }
 
