@@ -314,8 +314,8 @@ static tulle_status_t create(tulle_plan_t *plan, kind_t kind, tulle_direction_t 
         st = tli_fail(TULLE_ERR_ARG, 0, TLI_WHERE, "exchange_out is NULL");
     if (st == TULLE_OK)
         st = copy_fields(x, fields, num_fields);
-    TLI_TRY(tli_comm_meet(plan->comm));
-    TLI_TRY(bind(x, plan, st));
+    tulle_status_t met = tli_comm_meet(plan->comm);
+    TLI_TRY(met == TULLE_OK ? bind(x, plan, st) : met);
     tli_arena_seal(&x->arena);
     *exchange_out = x;
     x = NULL;

@@ -199,15 +199,14 @@ static void destroy(job_t *job)
     fflush(stdout);
 }
 
-/* Survivors meet; then the first of them ends what is left of the victim. */
+/* Survivors meet, as a launcher may end all when the first one leaves; then the first of them ends what is left of the
+ * victim. */
 static void leave(const pid_t *pids)
 {
-    char word = 0;
+    char mine = 0, its = 0;
     for (int rank = 1; rank < spt_size() - 1; rank++) {
-        if (spt_rank() == 0)
-            MPI_Recv(&word, 1, MPI_CHAR, rank, 1, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
-        else if (spt_rank() == rank)
-            MPI_Send(&word, 1, MPI_CHAR, 0, 1, MPI_COMM_WORLD);
+        int peer = spt_rank() == 0 ? rank : spt_rank() == rank ? 0 : MPI_PROC_NULL;
+        MPI_Sendrecv(&mine, 1, MPI_CHAR, peer, 1, &its, 1, MPI_CHAR, peer, 1, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
     }
     if (spt_rank() == 0)
         kill(pids[spt_size() - 1], SIGKILL);
