@@ -22,7 +22,20 @@ static uint64_t read_all(const uint64_t *words, int64_t n)
     return sum;
 }
 
-tulle_status_t perf_bandwidth_measure(MPI_Comm comm, int64_t bytes, double *gb_per_s_out)
+/* Each thread has a share of its own. */
+static uint64_t read_by_threads(const uint64_t *words, int64_t n, int num_threads)
+{
+    uint64_t sum = 0;
+    (void)num_threads; /* without OpenMP */
+#ifdef _OPENMP
+#pragma omp parallel for num_threads(num_threads) reduction(+ : sum) schedule(static)
+#endif
+    for (int i = 0; i < num_threads; i++)
+        sum += read_all(words + n / num_threads * i, n / num_threads);
+    return sum;
+}
+
+tulle_status_t perf_bandwidth_measure(MPI_Comm comm, int64_t bytes, int num_threads, double *gb_per_s_out)
 {
     tulle_status_t st = TULLE_OK;
     tli_arena_t scratch = TLI_ARENA_INIT;
@@ -36,7 +49,7 @@ tulle_status_t perf_bandwidth_measure(MPI_Comm comm, int64_t bytes, double *gb_p
     TLI_MPI(MPI_Barrier(comm));
     double began = MPI_Wtime();
     for (; seconds < LEAST_SECONDS; seconds = MPI_Wtime() - began) {
-        kept = kept + read_all(words, n);
+        kept = kept + read_by_threads(words, n, num_threads);
         num_read += n;
     }
     *gb_per_s_out = (double)num_read * (double)sizeof *words / seconds / 1e9;

@@ -15,6 +15,6 @@
  * @param[out] gb_per_s_out   of this rank: bytes that it read by the time that took
  * @retval TULLE_ERR_NOMEM, TULLE_ERR_TRANSPORT; on all ranks
  */
-tulle_status_t perf_bandwidth_measure(MPI_Comm comm, int64_t bytes, double *gb_per_s_out);
+tulle_status_t perf_bandwidth_measure(MPI_Comm comm, int64_t bytes, int num_threads, double *gb_per_s_out);
 
 #endif

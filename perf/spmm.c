@@ -204,30 +204,51 @@ done:
 
 /* --- the model of the multiplication ----------------------------------------------------------------------------- */
 
-static int64_t num_nonzeros(const tulle_spmm_t *spmm)
+/* Rates of arrays that fit into the core's cache, and of some that fit into none; and how much of the shared cache is
+ * there for a rank, which may be far less than the processor has: the largest array that is read nearer to the first
+ * rate than to the second. */
+static tulle_status_t measure_levels(tool_t *tool, perf_caches_t *caches, double *gb_per_s)
 {
-    return spmm->own.row_ptr[spmm->own.num_rows] + spmm->ghost.row_ptr[spmm->ghost.num_rows] + spmm->moved.num;
+    tulle_status_t st = TULLE_OK;
+    int num_threads = tool->spmm->options.num_threads;
+    int64_t core = caches->of_level[PERF_FROM_L2], shared = caches->of_level[PERF_FROM_L3], found = core;
+    double *from = gb_per_s, rate = 0;
+    for (int level = PERF_FROM_L1; level <= PERF_FROM_L2; level++)
+        TLI_TRY(
+            perf_bandwidth_measure(tool->comm, caches->of_level[level] / 2 * num_threads, num_threads, &from[level]));
+    TLI_TRY(perf_bandwidth_measure(tool->comm, 4 * shared, num_threads, &from[PERF_FROM_MEMORY]));
+    from[PERF_FROM_L3] = from[PERF_FROM_MEMORY];
+    for (int64_t bytes = 2 * core; bytes <= shared; bytes *= 2) {
+        TLI_TRY(perf_bandwidth_measure(tool->comm, bytes, num_threads, &rate));
+        if (rate * rate > from[PERF_FROM_L2] * from[PERF_FROM_MEMORY]) {
+            found = bytes;
+            from[PERF_FROM_L3] = fmax(rate, from[PERF_FROM_L3]);
+        }
+    }
+    caches->of_level[PERF_FROM_L3] = found;
+done:
+    return st;
 }
 
-/* Everything is read or written once, at the rate of an array as large as all of it; and for each nonzero a row of B is
- * read, at the rate of an array as large as the rows of B. The slower of both, on the slowest rank. */
+/* The level that takes longest, on the slowest rank. */
 static tulle_status_t model_multiply(tool_t *tool)
 {
     tulle_status_t st = TULLE_OK;
     perf_spmm_report_t *report = &tool->report;
     const tulle_spmm_t *spmm = tool->spmm;
-    double scalar_bytes = (double)tool->one.scalar_bytes, row_bytes = (double)report->row_bytes;
-    int64_t num_ghosts = tulle_plan_num_ghosts(tool->options.is_transposed ? spmm->scatter : spmm->gather);
-    double nonzeros = (double)num_nonzeros(spmm), rows_of_b = (double)(tool->one.num_b + num_ghosts);
-    double bytes = nonzeros * (scalar_bytes + 4) + (rows_of_b + (double)tool->one.num_c) * row_bytes;
-    double once = 0, again = 0; /* [GB/s] */
+    const tli_spmm_way_t *way = tool->options.is_transposed ? &spmm->transposed : &spmm->forward;
+    perf_caches_t caches = perf_caches_find(report->num_ranks);
+    perf_spmm_traffic_t traffic = {{0}};
+    double gb_per_s[PERF_NUM_LEVELS];
+    int64_t sum_bytes = (int64_t)tulle_datatype_size(tli_sum_type(spmm->type));
     perf_watch_begin(tool->watch, "measuring bandwidths");
-    TLI_TRY(perf_bandwidth_measure(tool->comm, (int64_t)bytes, &once));
-    TLI_TRY(perf_bandwidth_measure(tool->comm, (int64_t)(rows_of_b * row_bytes), &again));
-    report->model_us = fmax(bytes / once, nonzeros * row_bytes / again) / 1e3;
+    TLI_TRY(measure_levels(tool, &caches, gb_per_s));
+    TLI_TRY(tli_agree(tool->comm, perf_spmm_traffic(way, sum_bytes, report->row_bytes, &caches, &traffic)));
+    for (int level = 0; level < PERF_NUM_LEVELS; level++)
+        report->model_us = fmax(report->model_us, (double)traffic.bytes[level] / gb_per_s[level] / 1e3);
     TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, &report->model_us, 1, MPI_DOUBLE, MPI_MAX, tool->comm));
-    TLI_MPI(MPI_Allreduce(&once, &report->once_gb_per_s, 1, MPI_DOUBLE, MPI_SUM, tool->comm));
-    TLI_MPI(MPI_Allreduce(&again, &report->again_gb_per_s, 1, MPI_DOUBLE, MPI_SUM, tool->comm));
+    TLI_MPI(MPI_Allreduce(gb_per_s, report->level_gb_per_s, PERF_NUM_LEVELS, MPI_DOUBLE, MPI_SUM, tool->comm));
+    TLI_MPI(MPI_Allreduce(traffic.bytes, report->level_bytes, PERF_NUM_LEVELS, MPI_INT64_T, MPI_SUM, tool->comm));
 done:
     return st;
 }

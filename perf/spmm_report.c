@@ -30,6 +30,12 @@ double perf_spmm_report_overlap(const perf_spmm_report_t *report)
     return longer > 0 ? total->median_us / longer : 0;
 }
 
+double perf_spmm_report_percent(const perf_spmm_report_t *report)
+{
+    const perf_spmm_result_t *multiply = perf_spmm_report_find(report, PERF_SPMM_MULTIPLY);
+    return multiply != NULL && multiply->median_us > 0 ? 100 * report->model_us / multiply->median_us : 0;
+}
+
 int64_t perf_spmm_report_count_wrong(const perf_spmm_report_t *report)
 {
     int64_t wrong = 0;
@@ -85,21 +91,26 @@ static void print_result(const perf_spmm_report_t *report, const perf_spmm_resul
         fprintf(out, " %7s\n", "-");
 }
 
+static void print_model(const perf_spmm_report_t *report, FILE *out)
+{
+    static const char *const names[PERF_NUM_LEVELS] = {"L1", "L2", "L3", "memory"};
+    fprintf(out, "# multiply by the model : %.1f us, that is %.0f %% of what was measured;", report->model_us,
+            perf_spmm_report_percent(report));
+    for (int level = 0; level < PERF_NUM_LEVELS; level++)
+        fprintf(out, "%s %.1f MB from %s at %.1f GB/s", level > 0 ? "," : "", (double)report->level_bytes[level] / 1e6,
+                names[level], report->level_gb_per_s[level]);
+    fprintf(out, "\n");
+}
+
 static void print_limits(const perf_spmm_report_t *report, FILE *out)
 {
-    const perf_spmm_result_t *multiply = perf_spmm_report_find(report, PERF_SPMM_MULTIPLY);
     double overlap = perf_spmm_report_overlap(report);
     if (overlap > 0)
         fprintf(out, "# Total by the longer of exchange and multiply : %.2f\n", overlap);
     if (report->link_us > 0)
         fprintf(out, "# Rows of the busiest node at the rate of its link : %.1f us\n", report->link_us);
-    if (multiply != NULL && report->model_us > 0)
-        fprintf(
-            out,
-            "# multiply by the model : %.1f us, all once at %.1f GB/s, rows of B again at %.1f GB/s; that is %.0f %% "
-            "of what was measured\n",
-            report->model_us, report->once_gb_per_s, report->again_gb_per_s,
-            100 * report->model_us / multiply->median_us);
+    if (perf_spmm_report_percent(report) > 0)
+        print_model(report, out);
 }
 
 void perf_spmm_report_print_results(const perf_spmm_report_t *report, FILE *out)
@@ -166,8 +177,12 @@ static json_t *pack_result(const perf_spmm_report_t *report, const perf_spmm_res
 
 static json_t *pack_limits(const perf_spmm_report_t *report)
 {
-    return json_pack("{s:f, s:f, s:f, s:f, s:f}", "link_us", report->link_us, "multiply_model_us", report->model_us,
-                     "once_gb_per_s", report->once_gb_per_s, "again_gb_per_s", report->again_gb_per_s,
+    json_t *levels = json_array();
+    for (int level = 0; level < PERF_NUM_LEVELS; level++)
+        json_array_append_new(levels, json_pack("{s:I, s:f}", "bytes", (json_int_t)report->level_bytes[level],
+                                                "gb_per_s", report->level_gb_per_s[level]));
+    return json_pack("{s:f, s:f, s:f, s:o, s:f}", "link_us", report->link_us, "multiply_model_us", report->model_us,
+                     "multiply_model_percent", perf_spmm_report_percent(report), "levels", levels,
                      "total_by_longer_half", perf_spmm_report_overlap(report));
 }
 

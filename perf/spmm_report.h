@@ -10,6 +10,7 @@
 #include "perf/input.h"
 #include "perf/partition_input.h"
 #include "perf/spmm_measure.h"
+#include "perf/spmm_model.h"
 #include "perf/spmm_options.h"
 #include "perf/volume.h"
 
@@ -24,16 +25,16 @@ typedef struct perf_spmm_report {
     perf_volume_t volume; /* of rows of B alone, counted without the library */
     perf_partitioned_t partitioned;
     tulle_spmm_stats_t stats;
-    int64_t plan_rows;     /* [rows] between nodes, in both plans */
-    int64_t plan_messages; /* [messages] likewise */
-    int64_t busiest_rows;  /* [rows] of the node that sends or receives most, in both plans */
-    double dedup_us;       /* [us] to create the same with rows of B alone */
-    double create_us;      /* [us] slowest rank */
-    double link_us;        /* [us] of busiest_rows at the rate of a node; 0 = one node */
-    double model_us;       /* [us] of the local multiplication, by bandwidths; 0 = not measured */
-    double once_gb_per_s;  /* of all ranks at once, reading as much as the multiplication touches */
-    double again_gb_per_s; /* likewise, as much as the rows of B */
-    char fault[256];       /* where volumes cannot be; empty = nowhere */
+    int64_t plan_rows;                      /* [rows] between nodes, in both plans */
+    int64_t plan_messages;                  /* [messages] likewise */
+    int64_t busiest_rows;                   /* [rows] of the node that sends or receives most, in both plans */
+    double dedup_us;                        /* [us] to create the same with rows of B alone */
+    double create_us;                       /* [us] slowest rank */
+    double link_us;                         /* [us] of busiest_rows at the rate of a node; 0 = one node */
+    double model_us;                        /* [us] of the local multiplication, by bandwidths; 0 = not measured */
+    double level_gb_per_s[PERF_NUM_LEVELS]; /* of all ranks at once, reading what fits there */
+    int64_t level_bytes[PERF_NUM_LEVELS];   /* [bytes] of the multiplication that pass it, by the model */
+    char fault[256];                        /* where volumes cannot be; empty = nowhere */
     int num_results;
     perf_spmm_result_t results[PERF_SPMM_NUM_METHODS];
 } perf_spmm_report_t;
@@ -43,6 +44,9 @@ const perf_spmm_result_t *perf_spmm_report_find(const perf_spmm_report_t *report
 
 /** Total by the longer of its halves, exchange and multiplication; 0 when not all were measured. */
 double perf_spmm_report_overlap(const perf_spmm_report_t *report);
+
+/** [%] of what was measured that the model of the multiplication explains; 0 when not measured. */
+double perf_spmm_report_percent(const perf_spmm_report_t *report);
 
 /** Scalars wrong in all results. */
 int64_t perf_spmm_report_count_wrong(const perf_spmm_report_t *report);
