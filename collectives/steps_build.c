@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Steps under construction: adding to lists that were allocated for the most there can be. */
+ * Steps under construction: adding to lists that were allocated for the most there can be; in which order to send. */
 #include "collectives/steps_build.h"
+
+#include "src/fault.h"
+#include "src/sort.h"
 
 int64_t tli_add_area(tli_steps_builder_t *b, tli_area_kind_t kind, int64_t rows, int64_t wire)
 {
@@ -57,6 +60,24 @@ void tli_add_send(tli_steps_builder_t *b, tli_task_t *task, int64_t wire)
 {
     b->steps.sends[b->num_sends++] = wire;
     task->num_sends++;
+}
+
+tulle_status_t tli_order_sends(tli_steps_builder_t *b, int64_t **order_out)
+{
+    tulle_status_t st = TULLE_OK;
+    int64_t *records = NULL, *scratch = NULL, n = b->steps.num_sends;
+    TLI_TRY(tli_arena_alloc_raw(&b->scratch, n, 2 * sizeof *records, &records));
+    TLI_TRY(tli_arena_alloc_raw(&b->scratch, n, 2 * sizeof *scratch, &scratch));
+    TLI_TRY(tli_arena_alloc_raw(&b->scratch, n, sizeof **order_out, order_out));
+    for (int64_t m = 0; m < n; m++) {
+        records[2 * m] = INT64_MAX - b->steps.send_ends[m].num_rows;
+        records[2 * m + 1] = m;
+    }
+    tli_sort(records, scratch, n, 2, 0);
+    for (int64_t i = 0; i < n; i++)
+        (*order_out)[i] = records[2 * i + 1];
+done:
+    return st;
 }
 
 void tli_add_release(tli_steps_builder_t *b, tli_task_t *task, int64_t wire)

@@ -57,6 +57,8 @@ tli_operation_t *tli_add_operation(tli_steps_builder_t *b, tli_task_t *task, int
 void tli_name_targets(const tli_steps_builder_t *b, tli_operation_t *operation, const int64_t *index);
 void tli_name_sources(const tli_steps_builder_t *b, tli_operation_t *operation, const int64_t *index);
 void tli_add_send(tli_steps_builder_t *b, tli_task_t *task, int64_t wire);
+/** Outgoing messages, biggest first, as it takes longest. @param[out] order_out [num_sends] in the builder's scratch */
+tulle_status_t tli_order_sends(tli_steps_builder_t *b, int64_t **order_out);
 void tli_add_release(tli_steps_builder_t *b, tli_task_t *task, int64_t wire);
 
 #endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Gather: owned rows are packed and sent; what arrives is sent on first, then put into the ghost rows. */
 #include "collectives/steps_build.h"
-#include "src/sort.h"
 
 typedef struct gather {
     tli_steps_builder_t *b;
@@ -104,24 +103,17 @@ done:
     return st;
 }
 
-/* Biggest first: it takes longest. */
 static tulle_status_t start_sends(gather_t *g)
 {
     tulle_status_t st = TULLE_OK;
     tli_steps_builder_t *b = g->b;
-    int64_t *order = NULL, *scratch = NULL, n = 0;
-    TLI_TRY(tli_arena_alloc_raw(&b->scratch, b->steps.num_sends, 2 * sizeof *order, &order));
-    TLI_TRY(tli_arena_alloc_raw(&b->scratch, b->steps.num_sends, 2 * sizeof *order, &scratch));
-    for (int64_t m = 0; m < b->steps.num_sends; m++) {
-        g->task_of_out[m] = -1;
-        if (!tli_reads_remotely(&b->steps.send_ends[m])) {
-            order[2 * n] = INT64_MAX - b->steps.send_ends[m].num_rows;
-            order[2 * n++ + 1] = m;
-        }
+    int64_t *order = NULL;
+    TLI_TRY(tli_order_sends(b, &order));
+    for (int64_t i = 0; i < b->steps.num_sends; i++) {
+        g->task_of_out[order[i]] = -1;
+        if (!tli_reads_remotely(&b->steps.send_ends[order[i]]))
+            TLI_TRY(pack_and_send(g, order[i]));
     }
-    tli_sort(order, scratch, n, 2, 0);
-    for (int64_t i = 0; i < n; i++)
-        TLI_TRY(pack_and_send(g, order[2 * i + 1]));
 done:
     return st;
 }

@@ -283,13 +283,15 @@ tulle_status_t tli_steps_scatter(tli_steps_builder_t *b)
 {
     tulle_status_t st = TULLE_OK;
     scatter_t s = {.b = b, .num_slots = tli_plan_num_slots(b->plan)};
+    int64_t *order = NULL;
     s.num_targets = s.num_slots + (b->options.by_message ? 0 : b->plan->num_owned);
     TLI_TRY(tli_arena_alloc(&b->scratch, b->plan->num_in, sizeof(int64_t), &s.task_of_in));
     place_returns(&s);
     TLI_TRY(list_contributions(&s));
     TLI_TRY(count_inputs(&s));
-    for (int64_t k = 0; k < b->plan->num_in; k++)
-        return_message(&s, k);
+    TLI_TRY(tli_order_sends(b, &order));
+    for (int64_t i = 0; i < b->plan->num_in; i++)
+        return_message(&s, order[i]);
     TLI_TRY(update_owned(&s));
     TLI_TRY(list_waiters(&s));
 done:
