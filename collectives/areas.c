@@ -10,6 +10,15 @@ int64_t tli_field_row_bytes(const tulle_field_t *field)
     return field->width * (int64_t)tulle_datatype_size(field->datatype);
 }
 
+int64_t tli_travelling_row_bytes(const tulle_exchange_t *x, tulle_wire_precision_t precision)
+{
+    int64_t bytes = 0;
+    for (int f = 0; f < x->num_fields; f++)
+        bytes += precision == TULLE_WIRE_PRECISION_NONE ? tli_field_row_bytes(&x->fields[f])
+                                                        : tli_wire_row_bytes(precision, x->fields[f].width);
+    return bytes;
+}
+
 int64_t tli_area_row_bytes(const tulle_exchange_t *x, int field, int64_t area)
 {
     tulle_wire_precision_t precision = x->steps.areas[area].precision;

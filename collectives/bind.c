@@ -53,6 +53,8 @@ static tulle_status_t alloc_ends(tulle_exchange_t *x, tli_arena_t *scratch, ends
     TLI_TRY(tli_arena_alloc(&x->arena, steps->num_receives, sizeof *x->arrived, &x->arrived));
     TLI_TRY(tli_arena_alloc(&x->arena, steps->num_receives, 1, &x->has_arrived));
     TLI_TRY(tli_arena_alloc(&x->arena, x->num_fields * steps->num_areas, sizeof *x->areas, &x->areas));
+    for (int64_t r = 0; r < steps->num_releases; r++)
+        ends->receives[steps->releases[r]].num_releases++;
     for (int64_t w = 0; w < steps->num_sends; w++) {
         ends->sends[w].peer = (int)steps->send_ends[w].peer;
         ends->send_transport[w] = (unsigned char)steps->send_ends[w].transport;
@@ -74,7 +76,6 @@ static void fill_wire(const tulle_exchange_t *x, const tli_end_t *end, tli_wire_
     const tli_rows_t *rows = &x->areas[end->area];
     int is_user = x->steps.areas[end->area].kind == TLI_AREA_USER;
     wire->peer = (int)end->peer;
-    wire->peer_wire = (int)end->peer_wire;
     wire->tag = x->first_tag + end->tag;
     wire->address = rows->base != NULL ? rows->base + end->first_row * rows->stride_bytes : NULL;
     wire->bytes = is_user ? end->num_rows * rows->stride_bytes : tli_area_bytes(x, end->area, end->num_rows);
@@ -163,10 +164,10 @@ static tulle_status_t bind_channels(tulle_exchange_t *x, ends_t *ends)
 /* --- create ------------------------------------------------------------------------------------------------------ */
 
 /* Messages of a gather whose sender owns their rows and lends them. */
-static tulle_status_t list_lent(const tulle_exchange_t *x, tli_arena_t *scratch, const unsigned char **is_lent_out)
+static tulle_status_t list_lent(const tulle_exchange_t *x, const tulle_plan_t *plan, tli_arena_t *scratch,
+                                const unsigned char **is_lent_out)
 {
     tulle_status_t st = TULLE_OK;
-    const tulle_plan_t *plan = x->plan;
     unsigned char *is_lent = NULL;
     TLI_TRY(tli_arena_alloc(scratch, plan->num_in, 1, &is_lent));
     for (int64_t k = 0; k < plan->num_in; k++) {
@@ -196,10 +197,26 @@ static int has_halves(const tulle_exchange_t *x)
     return has;
 }
 
+/* The plan itself, or its messages cut into chunks. */
+static tulle_status_t cut(tulle_exchange_t *x, const tulle_plan_t **plan_out)
+{
+    tulle_status_t st = TULLE_OK;
+    *plan_out = x->plan;
+    x->chunk_rows =
+        tli_chunk_rows(x->plan->comm->topology, x->chunk_bytes, tli_travelling_row_bytes(x, x->wire_precision));
+    if (x->chunk_rows > 0) {
+        TLI_TRY(tli_chunks_cut(x->plan, x->chunk_rows, &x->arena, &x->chunks));
+        *plan_out = &x->chunks.plan;
+    }
+done:
+    return st;
+}
+
 /* All that a rank does for itself. */
 static tulle_status_t prepare(tulle_exchange_t *x, tli_arena_t *scratch, ends_t *ends)
 {
     tulle_status_t st = TULLE_OK;
+    const tulle_plan_t *plan = NULL;
     tli_steps_options_t options = {.in_place = tli_can_use_ghosts_in_place(x),
                                    .lends = lends_itself(x),
                                    .names_runs = 1,
@@ -207,9 +224,11 @@ static tulle_status_t prepare(tulle_exchange_t *x, tli_arena_t *scratch, ends_t 
                                    .transport = x->transport,
                                    .wire_precision = x->wire_precision,
                                    .wire_levels = x->wire_levels};
+    TLI_TRY(cut(x, &plan));
+    options.in_block = x->chunks.in_block;
     if (x->direction == TULLE_GATHER)
-        TLI_TRY(list_lent(x, scratch, &options.is_lent));
-    TLI_TRY(tli_steps_build(x->plan, x->direction, &options, &x->arena, &x->steps));
+        TLI_TRY(list_lent(x, plan, scratch, &options.is_lent));
+    TLI_TRY(tli_steps_build(plan, x->direction, &options, &x->arena, &x->steps));
     TLI_TRY(tli_check_staging(x));
     TLI_TRY(alloc_ends(x, scratch, ends));
     TLI_TRY(tli_wire_precision_prepare(x));
@@ -248,6 +267,9 @@ static tulle_status_t read_options(const tulle_exchange_options_t *given, const 
     TLI_REQUIRE(options.transport >= TULLE_TRANSPORT_AUTO && options.transport < TULLE_NUM_TRANSPORTS, TULLE_ERR_ARG,
                 "options.transport is %d, none of TULLE_TRANSPORT_MAP", (int)options.transport);
     x->transport = options.transport;
+    if (options.chunk_bytes == 0)
+        TLI_TRY(tli_options_chunk_bytes(&options.chunk_bytes));
+    x->chunk_bytes = options.chunk_bytes;
     x->wire_precision = options.wire_precision;
     x->wire_levels = options.wire_levels;
     x->op = options.op == 0 ? TULLE_OP_SUM : options.op;

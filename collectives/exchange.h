@@ -5,6 +5,7 @@
 
 #include <tulle/exchange.h>
 
+#include "collectives/chunks.h"
 #include "collectives/steps.h"
 #include "src/device/pack.h"
 #include "src/device/wire_rows.h"
@@ -34,6 +35,9 @@ struct tulle_exchange {
     tulle_transport_t transport;
     tulle_wire_precision_t wire_precision;
     int wire_levels;
+    size_t chunk_bytes;  /* as asked for */
+    int64_t chunk_rows;  /* 0: messages are whole, and so are steps made of the plan itself */
+    tli_chunks_t chunks; /* of which they are made otherwise */
     int num_fields;
     tulle_field_t *fields; /* [num_fields] strides resolved */
     int spaces;            /* of the rows of all ranks, as bits; 0: nobody has any */
@@ -69,6 +73,9 @@ tulle_status_t tli_exchange_create_moving(tulle_plan_t *plan, tulle_direction_t 
 /** Where the owned rows of an idle moving exchange lie from now on. Local. @param[in] stride [scalars] */
 void tli_exchange_move_owned(tulle_exchange_t *exchange, void *owned, int64_t stride);
 
+/** [messages + 1] receiving wires of each message of the plan; NULL: messages are whole, one wire each. */
+const int64_t *tli_exchange_chunk_ptr(const tulle_exchange_t *exchange);
+
 /** Make progress, of all exchanges in flight. */
 void tli_exchange_advance(const tulle_exchange_t *exchange);
 
@@ -100,6 +107,8 @@ tulle_status_t tli_exchange_agree(const tulle_exchange_t *x, MPI_Comm comm, tull
 
 /** [bytes] of one row of a field. */
 int64_t tli_field_row_bytes(const tulle_field_t *field);
+/** [bytes] of one row of all fields as it travels. */
+int64_t tli_travelling_row_bytes(const tulle_exchange_t *x, tulle_wire_precision_t precision);
 /** [bytes] of one row of a field in an area, which may hold rounded ones. */
 int64_t tli_area_row_bytes(const tulle_exchange_t *x, int field, int64_t area);
 /** [bytes] of so many rows of all fields in an area: one field after the other, each dense and aligned. */

@@ -32,26 +32,32 @@ static int receives_in_place(const tulle_exchange_t *x)
     return is_in_place;
 }
 
-static int64_t travelling_row_bytes(const tulle_exchange_t *x, const tli_end_t *end)
+/* The first chunk of each message of the plan stands for it. */
+static int is_first_chunk(const tulle_exchange_t *x, int64_t wire, int64_t *message)
 {
-    int64_t bytes = 0;
-    for (int f = 0; f < x->num_fields; f++)
-        bytes += end->precision == TULLE_WIRE_PRECISION_NONE ? tli_field_row_bytes(&x->fields[f])
-                                                             : tli_wire_row_bytes(end->precision, x->fields[f].width);
-    return bytes;
+    const int64_t *chunk_ptr = tli_exchange_chunk_ptr(x);
+    if (chunk_ptr == NULL)
+        return 1;
+    int begins = chunk_ptr[*message] == wire;
+    *message += begins;
+    return begins;
 }
 
 static void count(const tulle_exchange_t *x, tulle_exchange_stats_t *stats)
 {
+    int64_t message = 0;
     for (int64_t w = 0; w < x->steps.num_receives; w++) {
         const tli_end_t *end = &x->steps.receive_ends[w];
         tulle_transport_stats_t *transport = &stats->transports[transport_of(x, end)];
-        transport->messages += !tli_is_carried(end);
+        transport->messages += is_first_chunk(x, w, &message) && !tli_is_carried(end);
         transport->rows += end->num_rows;
-        transport->bytes += end->num_rows * travelling_row_bytes(x, end);
+        transport->bytes += end->num_rows * tli_travelling_row_bytes(x, end->precision);
+        stats->num_chunks += !tli_is_carried(end);
     }
-    if (x->device != NULL && x->device->carrier != NULL)
+    if (x->device != NULL && x->device->carrier != NULL) {
         stats->transports[x->device->carrier->id].messages += x->device->parcels.num_receives;
+        stats->num_chunks += x->device->parcels.num_receives;
+    }
     stats->on_device = x->device != NULL;
     stats->num_stages = x->device != NULL ? (int32_t)x->device->program.num_stages : 0;
     stats->in_place = receives_in_place(x);
@@ -68,6 +74,7 @@ tulle_status_t tulle_exchange_get_stats(const tulle_exchange_t *x, tulle_exchang
     count(x, &found);
     TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, found.transports, 3 * TULLE_NUM_TRANSPORTS, MPI_INT64_T, MPI_SUM, mpi));
     TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, &found.in_place, 1, MPI_INT32_T, MPI_SUM, mpi));
+    TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, &found.num_chunks, 1, MPI_INT64_T, MPI_SUM, mpi));
     TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, &found.num_stages, 1, MPI_INT32_T, MPI_MAX, mpi));
     tli_options_give(&found, sizeof found, stats);
 done:
@@ -174,6 +181,9 @@ static tulle_status_t print(const tulle_exchange_t *x, const tulle_exchange_stat
         fprintf(out, "; messages across level %s%s carry %s",
                 tulle_topology_level_name(x->plan->comm->topology, x->wire_levels - 1),
                 x->wire_levels > 1 ? " and above" : "", tulle_wire_precision_name(x->wire_precision));
+    if (x->chunk_rows > 0)
+        fprintf(out, "; messages longer than %lld rows travel in chunks, %lld in all", (long long)x->chunk_rows,
+                (long long)stats->num_chunks);
     fprintf(out, "; %d of %d ranks receive in place\n\n  %-14s %10s %12s %12s\n", (int)stats->in_place,
             x->plan->comm->size, "transport", "messages", "rows", "MB");
     for (int t = 0; t < TULLE_NUM_TRANSPORTS; t++) {

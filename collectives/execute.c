@@ -328,11 +328,26 @@ static tulle_status_t time_out(tulle_exchange_t *x)
     return conclude(x);
 }
 
+const int64_t *tli_exchange_chunk_ptr(const tulle_exchange_t *x)
+{
+    return x->direction == TULLE_GATHER ? x->chunks.in_chunk_ptr : x->chunks.out_chunk_ptr;
+}
+
+static int has_come(const tulle_exchange_t *x, int64_t message)
+{
+    const int64_t *chunk_ptr = tli_exchange_chunk_ptr(x);
+    int64_t wire = chunk_ptr != NULL ? chunk_ptr[message] : message;
+    int64_t last = chunk_ptr != NULL ? chunk_ptr[message + 1] : message + 1;
+    while (wire < last && x->has_arrived[wire])
+        wire++;
+    return wire == last;
+}
+
 /* Whether all of some messages came; of none at all, whether the exchange is over. */
 static tulle_status_t ask_for(tulle_exchange_t *x, const int64_t *messages, int64_t num_messages)
 {
     int64_t num_here = 0;
-    while (num_here < num_messages && x->has_arrived[messages[num_here]])
+    while (num_here < num_messages && has_come(x, messages[num_here]))
         num_here++;
     return num_messages > 0 && num_here == num_messages ? TULLE_OK : conclude(x);
 }

@@ -76,6 +76,7 @@ static tulle_status_t compare_fields(const tulle_exchange_t *x, MPI_Comm comm)
     TLI_TRY(tli_agree_equal(comm, (int)x->transport, "the transport (TULLE_TRANSPORT_MAP)"));
     TLI_TRY(tli_agree_equal(comm, (int)x->wire_precision, "the wire precision (TULLE_WIRE_PRECISION_MAP)"));
     TLI_TRY(tli_agree_equal(comm, x->wire_levels, "the wire levels"));
+    TLI_TRY(tli_agree_equal(comm, x->chunk_rows, "the rows of a chunk (chunk_bytes, TULLE_CHUNK_BYTES)"));
     for (int f = 0; f < x->num_fields; f++) {
         char what[64];
         snprintf(what, sizeof what, "the width of field %d", f);
@@ -89,8 +90,8 @@ done:
 
 static int64_t fingerprint(const tulle_exchange_t *x)
 {
-    int64_t kind[6] = {x->num_fields,     (int)x->op,     (int)x->direction,
-                       (int)x->transport, x->wire_levels, (int)x->wire_precision};
+    int64_t kind[7] = {x->num_fields,          (int)x->op,   (int)x->direction, (int)x->transport, x->wire_levels,
+                       (int)x->wire_precision, x->chunk_rows};
     XXH64_hash_t hash = XXH3_64bits(kind, sizeof kind);
     for (int f = 0; f < x->num_fields; f++) {
         int64_t field[2] = {x->fields[f].width, (int)x->fields[f].datatype};

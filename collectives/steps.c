@@ -59,14 +59,13 @@ done:
 }
 
 static tulle_status_t make_ends(tli_steps_builder_t *b, int64_t n, const int64_t *peer, const int64_t *ptr,
-                                const int64_t *peer_index, tli_end_t **ends_out)
+                                tli_end_t **ends_out)
 {
     tulle_status_t st = TULLE_OK;
     tli_end_t *ends = NULL;
     TLI_TRY(tli_arena_alloc(b->arena, n, sizeof *ends, &ends));
     for (int64_t i = 0; i < n; i++) {
         ends[i].peer = peer[i];
-        ends[i].peer_wire = peer_index[i];
         ends[i].area = -1;
         ends[i].num_rows = ptr[i + 1] - ptr[i];
         TLI_TRY(b->options.gpus != NULL ? choose_gpu_way(b, &ends[i]) : choose_host_way(b, &ends[i]));
@@ -89,11 +88,29 @@ static tulle_status_t alloc_lists(tli_steps_builder_t *b)
     TLI_TRY(tli_arena_alloc(b->arena, 3 + 3 * num_messages + b->num_feeds, sizeof *b->steps.operations,
                             &b->steps.operations));
     TLI_TRY(tli_arena_alloc(b->arena, num_messages, sizeof(int64_t), &b->steps.sends));
-    TLI_TRY(tli_arena_alloc(b->arena, num_messages, sizeof(int64_t), &b->steps.releases));
+    TLI_TRY(tli_arena_alloc(b->arena, num_messages + b->num_feeds, sizeof(int64_t), &b->steps.releases));
     b->steps.num_areas = TLI_FIRST_STAGING;
     b->steps.areas[TLI_AREA_OWNED] = (tli_area_t){TLI_AREA_USER, plan->num_owned, -1, TULLE_WIRE_PRECISION_NONE};
     b->steps.areas[TLI_AREA_GHOST] =
         (tli_area_t){TLI_AREA_USER, tulle_plan_num_ghosts(plan), -1, TULLE_WIRE_PRECISION_NONE};
+done:
+    return st;
+}
+
+/* The same pairs by in, then by out. */
+static tulle_status_t list_uses(tli_steps_builder_t *b)
+{
+    tulle_status_t st = TULLE_OK;
+    const tulle_plan_t *plan = b->plan;
+    TLI_TRY(tli_arena_alloc(&b->scratch, plan->num_in + 2, sizeof *b->use_ptr, &b->use_ptr));
+    TLI_TRY(tli_arena_alloc_raw(&b->scratch, b->num_feeds, sizeof *b->uses, &b->uses));
+    for (int64_t f = 0; f < b->num_feeds; f++)
+        b->use_ptr[b->feeds[f] + 2]++;
+    for (int64_t k = 0; k < plan->num_in; k++)
+        b->use_ptr[k + 2] += b->use_ptr[k + 1];
+    for (int64_t m = 0; m < plan->num_out; m++)
+        for (int64_t f = b->feed_ptr[m]; f < b->feed_ptr[m + 1]; f++)
+            b->uses[b->use_ptr[b->feeds[f] + 1]++] = m;
 done:
     return st;
 }
@@ -106,7 +123,6 @@ static tulle_status_t list_feeds(tli_steps_builder_t *b)
     int64_t *stamp = NULL;
     TLI_TRY(tli_arena_alloc(&b->scratch, plan->num_in, sizeof *stamp, &stamp));
     TLI_TRY(tli_arena_alloc_raw(&b->scratch, tli_plan_num_slots(plan), sizeof *b->in_of_slot, &b->in_of_slot));
-    TLI_TRY(tli_arena_alloc(&b->scratch, plan->num_in, sizeof *b->is_forwarded, &b->is_forwarded));
     TLI_TRY(tli_arena_alloc(&b->scratch, plan->num_out + 1, sizeof *b->feed_ptr, &b->feed_ptr));
     TLI_TRY(tli_arena_alloc_raw(&b->scratch, plan->out_ptr[plan->num_out], sizeof *b->feeds, &b->feeds));
     TLI_TRY(tli_arena_alloc(&b->scratch, plan->num_out, sizeof *b->has_owned, &b->has_owned));
@@ -120,12 +136,12 @@ static tulle_status_t list_feeds(tli_steps_builder_t *b)
             b->has_owned[m] |= k < 0;
             if (k >= 0 && stamp[k] != m + 1) {
                 stamp[k] = m + 1;
-                b->is_forwarded[k] = 1;
                 b->feeds[b->num_feeds++] = k;
             }
         }
         b->feed_ptr[m + 1] = b->num_feeds;
     }
+    TLI_TRY(list_uses(b));
 done:
     return st;
 }
@@ -140,8 +156,8 @@ tulle_status_t tli_steps_build(const tulle_plan_t *plan, tulle_direction_t direc
     TLI_TRY(list_feeds(&b));
     TLI_TRY(alloc_lists(&b));
     TLI_TRY(tli_plan_slot_positions(plan, &b.scratch, &b.slot_position, NULL));
-    TLI_TRY(make_ends(&b, plan->num_in, plan->in_peer, plan->in_ptr, plan->in_peer_index, &in));
-    TLI_TRY(make_ends(&b, plan->num_out, plan->out_peer, plan->out_ptr, plan->out_peer_index, &out));
+    TLI_TRY(make_ends(&b, plan->num_in, plan->in_peer, plan->in_ptr, &in));
+    TLI_TRY(make_ends(&b, plan->num_out, plan->out_peer, plan->out_ptr, &out));
     b.steps.num_sends = is_gather ? plan->num_out : plan->num_in;
     b.steps.num_receives = is_gather ? plan->num_in : plan->num_out;
     b.steps.send_ends = is_gather ? out : in;

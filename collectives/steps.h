@@ -59,9 +59,9 @@ typedef enum tli_way {
     TLI_WAY_CARRIED /* packed by the GPU, carried to another machine with all else for that rank: carrier.h */
 } tli_way_t;
 
-/** One end of a message: index among the plan's messages is index of the wire. */
+/** One end of a message, or of a chunk of one: index among the plan's messages is index of the wire. */
 typedef struct tli_end {
-    int64_t peer, peer_wire;
+    int64_t peer;
     int64_t area;      /* where the rows are put or found */
     int64_t first_row; /* of that area */
     int64_t num_rows;
@@ -78,7 +78,8 @@ typedef struct tli_steps {
     tli_task_t *tasks; /* those without inputs run first, in order */
     tli_operation_t *operations;
     int64_t *sends;    /* wires */
-    int64_t *releases; /* receiving wires */
+    int64_t *releases; /* receiving wires, each as often as it has readers */
+    int64_t num_releases;
     int64_t num_sends, num_receives;
     tli_end_t *send_ends, *receive_ends;
     int64_t *waiter_ptr; /* [num_receives + 1] tasks that wait for a wire, in the order in which they are to run */
@@ -91,9 +92,10 @@ typedef struct tli_steps_options {
     int in_place; /* ghost rows in plan order may be sent from and received into directly */
     int lends;    /* ranks of the node may read this rank's rows, owned or ghost as the direction has it */
     const unsigned char *is_lent; /* [num_in] gather: the message's rows are read among its owner's; NULL: none */
-    int names_runs;               /* rows that follow one another go by their first */
-    int by_message;               /* scatter combines into owned rows one message after the other, in the same order */
-    tulle_transport_t transport;  /* the only one, or any */
+    const int64_t *in_block;     /* [num_in] of chunks, the first that is in the same block; NULL: messages are whole */
+    int names_runs;              /* rows that follow one another go by their first */
+    int by_message;              /* scatter combines into owned rows one message after the other, in the same order */
+    tulle_transport_t transport; /* the only one, or any */
     tulle_wire_precision_t wire_precision; /* of messages that cross one of the outermost wire_levels */
     int wire_levels;
     const struct tli_gpu_peers *gpus; /* NULL on the host; otherwise GPUs store the rows: how each peer is reached */

@@ -21,7 +21,7 @@ int64_t tli_add_wire_area(tli_steps_builder_t *b, tli_area_kind_t kind, const tl
 tli_task_t *tli_add_task(tli_steps_builder_t *b, int64_t num_inputs)
 {
     tli_task_t *task = &b->steps.tasks[b->steps.num_tasks++];
-    *task = (tli_task_t){num_inputs, b->num_operations, 0, b->num_sends, 0, b->num_releases, 0};
+    *task = (tli_task_t){num_inputs, b->num_operations, 0, b->num_sends, 0, b->steps.num_releases, 0};
     return task;
 }
 
@@ -65,12 +65,14 @@ void tli_add_send(tli_steps_builder_t *b, tli_task_t *task, int64_t wire)
 tulle_status_t tli_order_sends(tli_steps_builder_t *b, int64_t **order_out)
 {
     tulle_status_t st = TULLE_OK;
-    int64_t *records = NULL, *scratch = NULL, n = b->steps.num_sends;
+    int64_t *records = NULL, *scratch = NULL, n = b->steps.num_sends, rows_to_come = 0;
     TLI_TRY(tli_arena_alloc_raw(&b->scratch, n, 2 * sizeof *records, &records));
     TLI_TRY(tli_arena_alloc_raw(&b->scratch, n, 2 * sizeof *scratch, &scratch));
     TLI_TRY(tli_arena_alloc_raw(&b->scratch, n, sizeof **order_out, order_out));
-    for (int64_t m = 0; m < n; m++) {
-        records[2 * m] = INT64_MAX - b->steps.send_ends[m].num_rows;
+    for (int64_t m = n - 1; m >= 0; m--) {
+        int is_last = m == n - 1 || b->steps.send_ends[m + 1].peer != b->steps.send_ends[m].peer;
+        rows_to_come = (is_last ? 0 : rows_to_come) + b->steps.send_ends[m].num_rows;
+        records[2 * m] = INT64_MAX - rows_to_come;
         records[2 * m + 1] = m;
     }
     tli_sort(records, scratch, n, 2, 0);
@@ -82,6 +84,6 @@ done:
 
 void tli_add_release(tli_steps_builder_t *b, tli_task_t *task, int64_t wire)
 {
-    b->steps.releases[b->num_releases++] = wire;
+    b->steps.releases[b->steps.num_releases++] = wire;
     task->num_releases++;
 }

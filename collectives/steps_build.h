@@ -14,16 +14,23 @@ typedef struct tli_steps_builder {
     tli_arena_t scratch;
     tli_steps_options_t options;
     tli_steps_t steps;
-    int64_t num_operations, num_sends, num_releases;
+    int64_t num_operations, num_sends;
 
-    int64_t *slot_position;      /* [slots] place in plan order, -1 for a row that is only passed on */
-    int64_t *in_of_slot;         /* [slots] incoming message */
-    unsigned char *is_forwarded; /* [num_in] some of its rows are sent on */
-    unsigned char *has_owned;    /* [num_out] some of its rows are owned here */
-    int64_t *feed_ptr;           /* [num_out + 1] */
-    int64_t *feeds;              /* incoming messages whose rows an outgoing one carries on */
+    int64_t *slot_position;   /* [slots] place in plan order, -1 for a row that is only passed on */
+    int64_t *in_of_slot;      /* [slots] incoming message */
+    unsigned char *has_owned; /* [num_out] some of its rows are owned here */
+    int64_t *feed_ptr;        /* [num_out + 1] */
+    int64_t *feeds;           /* incoming messages whose rows an outgoing one carries on */
     int64_t num_feeds;
+    int64_t *use_ptr; /* [num_in + 1] */
+    int64_t *uses;    /* outgoing messages that carry on rows of an incoming one */
 } tli_steps_builder_t;
+
+/** Whether some rows of an incoming message are sent on. */
+static inline int tli_is_forwarded(const tli_steps_builder_t *b, int64_t k)
+{
+    return b->use_ptr[k + 1] > b->use_ptr[k];
+}
 
 /** Whether the receiver of a message reads its rows where the sender has them. */
 static inline int tli_reads_remotely(const tli_end_t *end)
@@ -57,7 +64,8 @@ tli_operation_t *tli_add_operation(tli_steps_builder_t *b, tli_task_t *task, int
 void tli_name_targets(const tli_steps_builder_t *b, tli_operation_t *operation, const int64_t *index);
 void tli_name_sources(const tli_steps_builder_t *b, tli_operation_t *operation, const int64_t *index);
 void tli_add_send(tli_steps_builder_t *b, tli_task_t *task, int64_t wire);
-/** Outgoing messages, biggest first, as it takes longest. @param[out] order_out [num_sends] in the builder's scratch */
+/** Outgoing messages and chunks: to whom most is still to be sent comes first, as it takes longest.
+ * @param[out] order_out [num_sends] in the builder's scratch */
 tulle_status_t tli_order_sends(tli_steps_builder_t *b, int64_t **order_out);
 void tli_add_release(tli_steps_builder_t *b, tli_task_t *task, int64_t wire);
 

@@ -103,16 +103,22 @@ done:
     return st;
 }
 
-/* Releases of messages that a task reads. A message within the node has one reader; others need no release. */
+/* Releases of messages that a task reads: each of its readers releases one within the node; others need none. */
 static void release_inputs(scatter_t *s, tli_task_t *task, int64_t k)
 {
     tli_steps_builder_t *b = s->b;
-    for (int64_t m = 0; m < b->plan->num_out; m++) {
-        int num_feeds = (int)(b->feed_ptr[m + 1] - b->feed_ptr[m]);
-        int64_t reader = num_feeds > 0 ? b->feeds[b->feed_ptr[m]] : b->plan->num_in;
-        if (reader == k && tli_reads_remotely(&b->steps.receive_ends[m]))
+    for (int64_t u = b->use_ptr[k]; u < b->use_ptr[k + 1]; u++)
+        if (tli_reads_remotely(&b->steps.receive_ends[b->uses[u]]))
+            tli_add_release(b, task, b->uses[u]);
+}
+
+/* Within the node, rows are all owned here or none is. */
+static void release_owned(scatter_t *s, tli_task_t *task)
+{
+    tli_steps_builder_t *b = s->b;
+    for (int64_t m = 0; m < b->plan->num_out; m++)
+        if (b->has_owned[m] && tli_reads_remotely(&b->steps.receive_ends[m]))
             tli_add_release(b, task, m);
-    }
 }
 
 /* Nothing comes back for these rows: they are ghost rows as they are, one for each slot. */
@@ -168,8 +174,7 @@ static void return_message(scatter_t *s, int64_t k)
         }
     }
     tli_add_send(b, task, k);
-    if (s->num_inputs[k] > 0)
-        release_inputs(s, task, k);
+    release_inputs(s, task, k);
 }
 
 /* All contributions to an owned row in one go. Only owned rows that somebody contributes to are touched. */
@@ -256,7 +261,7 @@ static tulle_status_t update_owned(scatter_t *s)
     tli_task_t *task = tli_add_task(s->b, s->num_inputs[s->b->plan->num_in]);
     s->owned_task = s->b->steps.num_tasks - 1;
     TLI_TRY(s->b->options.by_message ? combine_messages(s, task) : combine_rows(s, task));
-    release_inputs(s, task, s->b->plan->num_in);
+    release_owned(s, task);
 done:
     return st;
 }

@@ -27,19 +27,36 @@ const char *tli_options_transport(void)
     return read_text("TULLE_TRANSPORT");
 }
 
+/* A whole number >= 0; text: unset or empty is 0. */
+static int read_number(const char *text, long long *number_out)
+{
+    char *end = NULL;
+    errno = 0;
+    *number_out = text != NULL ? strtoll(text, &end, 10) : 0;
+    return text == NULL || (errno == 0 && *end == '\0' && *number_out >= 0);
+}
+
 tulle_status_t tli_options_timeout_ms(int64_t *timeout_ms_out)
 {
     tulle_status_t st = TULLE_OK;
-    const char *text = getenv("TULLE_TIMEOUT_MS");
-    char *end = NULL;
+    const char *text = read_text("TULLE_TIMEOUT_MS");
     long long value = 0;
-    if (text != NULL && text[0] != '\0') {
-        errno = 0;
-        value = strtoll(text, &end, 10);
-        TLI_REQUIRE(errno == 0 && *end == '\0' && value >= 0, TULLE_ERR_ARG,
-                    "TULLE_TIMEOUT_MS is \"%s\": give milliseconds as a whole number, 0 for no limit", text);
-    }
+    TLI_REQUIRE(read_number(text, &value), TULLE_ERR_ARG,
+                "TULLE_TIMEOUT_MS is \"%s\": give milliseconds as a whole number, 0 for no limit", text);
     *timeout_ms_out = value;
+done:
+    return st;
+}
+
+tulle_status_t tli_options_chunk_bytes(size_t *chunk_bytes_out)
+{
+    tulle_status_t st = TULLE_OK;
+    const char *text = read_text("TULLE_CHUNK_BYTES");
+    int is_never = text != NULL && strcmp(text, "never") == 0;
+    long long value = 0;
+    TLI_REQUIRE(is_never || read_number(text, &value), TULLE_ERR_ARG,
+                "TULLE_CHUNK_BYTES is \"%s\": give bytes as a whole number, 0 for automatic, or never", text);
+    *chunk_bytes_out = is_never ? SIZE_MAX : (size_t)value;
 done:
     return st;
 }

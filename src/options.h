@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The environment, read, and for NCCL completed, in one place: TULLE_TOPOLOGY, TULLE_TIMEOUT_MS, TULLE_TRANSPORT and
- * TULLE_SEPARATE_NODES. Options given in code come first. */
+ * The environment, read, and for NCCL completed, in one place: TULLE_TOPOLOGY, TULLE_TIMEOUT_MS, TULLE_TRANSPORT,
+ * TULLE_CHUNK_BYTES and TULLE_SEPARATE_NODES. Options given in code come first. */
 #ifndef TLI_OPTIONS_H
 #define TLI_OPTIONS_H
 
@@ -17,6 +17,10 @@ tulle_status_t tli_options_timeout_ms(int64_t *timeout_ms_out);
 
 /** TULLE_TRANSPORT, or NULL when unset or empty. Borrowed from the environment. */
 const char *tli_options_transport(void);
+
+/** [bytes] TULLE_CHUNK_BYTES, 0 when unset, SIZE_MAX for "never". Fails with TULLE_ERR_ARG on anything but that or a
+ * whole number >= 0. */
+tulle_status_t tli_options_chunk_bytes(size_t *chunk_bytes_out);
 
 /** Whether TULLE_SEPARATE_NODES is set, and not to 0: nodes that were declared count as machines of their own. */
 int tli_options_separates_nodes(void);

@@ -78,12 +78,17 @@ typedef struct tulle_exchange_options {
     int32_t wire_levels; /**< [count] outermost levels that it is for: 1 between nodes, 2 also between the outermost
                               domains in a node, ...; equal on every rank; 0 = 1. What is read out of shared memory
                               is never rounded */
+    size_t chunk_bytes;  /**< [bytes] longer messages travel in chunks of about so much, so that rows are packed, passed
+                            on  and read inside a node while others are on the wire; equal on every rank; results are
+                              bitwise the same. 0 = TULLE_CHUNK_BYTES, or what takes 8 times the latency between nodes,
+                              64 KiB at least, and no chunks where there is one node; SIZE_MAX ("never" in the
+                              environment) = no chunks. Not on GPUs */
 } tulle_exchange_options_t;
 
 /* clang-format off */
 /** Defaults for every field. */
 #define TULLE_EXCHANGE_OPTIONS_INIT                                                                                    \
-    {sizeof(tulle_exchange_options_t), TULLE_OP_SUM, 0, TULLE_TRANSPORT_AUTO, TULLE_WIRE_PRECISION_NONE, 0}
+    {sizeof(tulle_exchange_options_t), TULLE_OP_SUM, 0, TULLE_TRANSPORT_AUTO, TULLE_WIRE_PRECISION_NONE, 0, 0}
 /* clang-format on */
 
 /**
@@ -190,7 +195,7 @@ TULLE_API tulle_status_t tulle_exchange_wait(tulle_exchange_t *exchange);
 
 /** What travels over one transport in one exchange. */
 typedef struct tulle_transport_stats {
-    int64_t messages; /**< [messages] */
+    int64_t messages; /**< [messages] of the plan, whole ones */
     int64_t rows;     /**< [rows] */
     int64_t bytes;    /**< [bytes] of all fields, in the precision in which they travel */
 } tulle_transport_stats_t;
@@ -202,6 +207,7 @@ typedef struct tulle_exchange_stats {
     int32_t num_stages; /**< [count] on GPUs: kernels that follow each other on the rank with most; else 0 */
     int32_t in_place;   /**< [ranks] whose ghost rows are received into without a copy */
     tulle_transport_stats_t transports[TULLE_NUM_TRANSPORTS]; /**< by tulle_transport_t; none travel by AUTO */
+    int64_t num_chunks; /**< [count] in which all these messages travel; their number if none is cut */
 } tulle_exchange_stats_t;
 
 /**

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Between ranks that share memory: the sender packs rows once into its block, or leaves them where the caller has them,
  * and rings the receiver, who reads them there. A block holds what its receivers must know of each sending wire, a bell
- * per receiving wire, an acknowledgement per peer, then the rows.
+ * per receiving wire, an acknowledgement per peer, which wires are the first of each peer, then the rows.
  *
  * Rounds are counted, never reset: a bell that shows round r says that the rows of round r are complete, an
  * acknowledgement of round r that the peer has read everything of it. Each lies in a cache line of its own, written by
@@ -26,6 +26,11 @@ typedef struct place {
     int64_t is_lent;
 } place_t;
 
+/* Where a rank's wires to and from a peer begin: both ends have them in the same order. */
+typedef struct firsts {
+    int64_t send, receive;
+} firsts_t;
+
 /* What ranks tell each other: where their block is and how it is laid out. */
 typedef struct card {
     tli_block_name_t block;
@@ -37,8 +42,8 @@ typedef struct partner {
     int shared_rank;
     unsigned char *block;
     unsigned char *lent; /* its caller's segment, where I read it */
-    int num_receives;    /* my wires from it */
-    int num_unread;      /* of them, in this round */
+    int num_reads;       /* releases of my wires from it, in a round */
+    int num_unread;      /* of them, to come in this round */
     int num_sends;       /* my wires to it */
     int num_lent;        /* of them, those that it reads in my caller's rows */
     counter_t *mine;     /* its acknowledgement, in my block */
@@ -68,14 +73,20 @@ _Static_assert(sizeof(card_t) <= TLI_MOST_TOLD * sizeof(int64_t), "a card can be
 
 /* --- layout of a block ------------------------------------------------------------------------------------------- */
 
+static size_t whole_lines(size_t bytes)
+{
+    return (bytes + LINE - 1) / LINE * LINE;
+}
+
 static size_t places_bytes(int64_t num_sends)
 {
-    return ((size_t)num_sends * sizeof(place_t) + LINE - 1) / LINE * LINE;
+    return whole_lines((size_t)num_sends * sizeof(place_t));
 }
 
 static size_t front_bytes(const card_t *card, int num_ranks)
 {
-    return places_bytes(card->num_sends) + ((size_t)card->num_receives + (size_t)num_ranks) * sizeof(counter_t);
+    return places_bytes(card->num_sends) + ((size_t)card->num_receives + (size_t)num_ranks) * sizeof(counter_t) +
+           whole_lines((size_t)num_ranks * sizeof(firsts_t));
 }
 
 static place_t *places_of(unsigned char *block)
@@ -91,6 +102,11 @@ static counter_t *bells_of(unsigned char *block, const card_t *card)
 static counter_t *acknowledgements_of(unsigned char *block, const card_t *card)
 {
     return bells_of(block, card) + card->num_receives;
+}
+
+static firsts_t *firsts_of(unsigned char *block, const card_t *card, int num_ranks)
+{
+    return (firsts_t *)(acknowledgements_of(block, card) + num_ranks);
 }
 
 /* --- binding ----------------------------------------------------------------------------------------------------- */
@@ -193,7 +209,7 @@ static void count_receives(channel_t *channel, const tli_wires_t *wires)
         if (is_ours(wires, wires->receive_transport, w)) {
             int p = channel->partner_of_shared[tli_comm_shared_rank(channel->comm, wires->receives[w].peer)];
             channel->partner_of_receive[w] = p;
-            channel->partners[p].num_receives++;
+            channel->partners[p].num_reads += wires->receives[w].num_releases;
             channel->num_receives++;
         }
     }
@@ -221,6 +237,16 @@ done:
     return st;
 }
 
+static void fill_firsts(const channel_t *channel, const tli_wires_t *wires, firsts_t *firsts)
+{
+    for (int w = wires->num_sends - 1; w >= 0; w--)
+        if (is_ours(wires, wires->send_transport, w))
+            firsts[tli_comm_shared_rank(channel->comm, wires->sends[w].peer)].send = w;
+    for (int w = wires->num_receives - 1; w >= 0; w--)
+        if (is_ours(wires, wires->receive_transport, w))
+            firsts[tli_comm_shared_rank(channel->comm, wires->receives[w].peer)].receive = w;
+}
+
 /* Each of my wires' rows, for its receiver. All ranks have let go of what the block was before. */
 static void fill_front(channel_t *channel, const tli_wires_t *wires, const card_t *card)
 {
@@ -238,6 +264,7 @@ static void fill_front(channel_t *channel, const tli_wires_t *wires, const card_
         partner->num_sends++;
         partner->num_lent += is_lent;
     }
+    fill_firsts(channel, wires, firsts_of(block, card, channel->comm->num_shared));
 }
 
 static tulle_status_t view_partners(channel_t *channel)
@@ -255,13 +282,21 @@ done:
     return st;
 }
 
+static const firsts_t *firsts_between(const channel_t *channel, unsigned char *block, int owner, int peer)
+{
+    return &firsts_of(block, &channel->cards[owner], channel->comm->num_shared)[peer];
+}
+
 static void find_bells(channel_t *channel, const tli_wires_t *wires)
 {
+    int me = my_shared_rank(channel);
     for (int w = 0; w < wires->num_sends; w++) {
         if (is_ours(wires, wires->send_transport, w)) {
             int shared_rank = tli_comm_shared_rank(channel->comm, wires->sends[w].peer);
             unsigned char *block = channel->partners[channel->partner_of_shared[shared_rank]].block;
-            channel->bell_of_send[w] = &bells_of(block, &channel->cards[shared_rank])[wires->sends[w].peer_wire];
+            const firsts_t *mine = firsts_between(channel, channel->block.address, me, shared_rank);
+            const firsts_t *its = firsts_between(channel, block, shared_rank, me);
+            channel->bell_of_send[w] = &bells_of(block, &channel->cards[shared_rank])[its->receive + w - mine->send];
         }
     }
 }
@@ -269,11 +304,14 @@ static void find_bells(channel_t *channel, const tli_wires_t *wires)
 static tulle_status_t find_rows(channel_t *channel, const tli_wires_t *wires, tli_delivery_t *deliveries)
 {
     tulle_status_t st = TULLE_OK;
+    int me = my_shared_rank(channel);
     for (int w = 0; w < wires->num_receives; w++) {
         if (channel->partner_of_receive[w] < 0)
             continue;
         partner_t *partner = &channel->partners[channel->partner_of_receive[w]];
-        const place_t *place = &places_of(partner->block)[wires->receives[w].peer_wire];
+        const firsts_t *mine = firsts_between(channel, channel->block.address, me, partner->shared_rank);
+        const firsts_t *its = firsts_between(channel, partner->block, partner->shared_rank, me);
+        const place_t *place = &places_of(partner->block)[its->send + w - mine->receive];
         if (place->is_lent && partner->lent == NULL)
             TLI_TRY(tli_segment_map(&channel->loans[partner->shared_rank], &partner->lent));
         unsigned char *base = place->is_lent ? partner->lent : partner->block;
@@ -323,7 +361,7 @@ static tulle_status_t shm_begin(void *opaque)
     channel_t *channel = opaque;
     channel->round++;
     for (int p = 0; p < channel->num_partners; p++)
-        channel->partners[p].num_unread = channel->partners[p].num_receives;
+        channel->partners[p].num_unread = channel->partners[p].num_reads;
     channel->num_waiting = 0;
     for (int w = 0; channel->num_waiting < channel->num_receives; w++)
         if (channel->partner_of_receive[w] >= 0)

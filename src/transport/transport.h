@@ -14,8 +14,8 @@
 /** One end of a message. */
 typedef struct tli_wire {
     int peer;
-    int peer_wire;          /* index of the other end among the peer's wires in the opposite direction */
     int tag;                /* tells apart the messages between the same two ranks */
+    int num_releases;       /* of a receiving end that reads remotely, in one round */
     unsigned char *address; /* where the rows lie or will lie; ignored at a receiving end that reads remotely */
     int64_t bytes;
     int64_t rows;         /* of the area that the address is in: where fields begin follows from it */
@@ -34,7 +34,8 @@ typedef struct tli_loan {
     int64_t bytes;
 } tli_loan_t;
 
-/** All wires of an exchange, of all transports; each transport looks at those that it is named for. */
+/** All wires of an exchange, of all transports, ascending by peer, those of one peer in the same order at both ends;
+ * each transport looks at those that it is named for. */
 typedef struct tli_wires {
     tulle_comm_t *comm;
     int transport; /* index of the transport that is bound */
@@ -67,7 +68,7 @@ typedef struct tli_transport {
     tulle_status_t (*send)(void *channel, int wire); /* its rows are complete */
     /** Receiving wires whose rows came since the last call. @param[out] arrived room for num_receives */
     tulle_status_t (*poll)(void *channel, int *arrived, int *num_arrived);
-    void (*release)(void *channel, int wire); /* what came over a receiving wire was read */
+    void (*release)(void *channel, int wire); /* one reader has read what came over a receiving wire */
     tulle_status_t (*drain)(void *channel);   /* OK: what was sent may be overwritten by the caller; IN_PROGRESS */
     int (*laggard)(const void *channel); /* a rank that has not taken what it was sent; -1: none. To say who is late */
     /** After a failure: cancel what can be. OK: nothing reads or writes memory of the wires any more; IN_PROGRESS: ask
