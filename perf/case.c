@@ -33,13 +33,14 @@ done:
     return st;
 }
 
-tulle_status_t perf_case_create_exchange(const perf_case_t *one, const tulle_plan_t *plan, void *ghost,
-                                         tulle_exchange_t **exchange_out)
+tulle_status_t perf_case_create_exchange(const perf_case_t *one, const tulle_plan_t *plan, size_t chunk_bytes,
+                                         void *ghost, tulle_exchange_t **exchange_out)
 {
     tulle_exchange_options_t options = TULLE_EXCHANGE_OPTIONS_INIT;
     tulle_field_t field = {one->owned_rows.home, ghost, one->values.datatype, one->values.width, 0, 0};
     options.op = one->values.op;
     options.transport = one->transport;
+    options.chunk_bytes = chunk_bytes;
     options.wire_precision = one->wire_precision;
     return tulle_exchange_create(plan, one->direction, &field, 1, &options, exchange_out);
 }

@@ -66,9 +66,10 @@ tulle_status_t perf_case_create(const perf_halo_t *halo, const tulle_plan_t *pla
 tulle_status_t perf_case_copy(const perf_case_t *one, perf_memory_t memory, perf_case_t *copy_out);
 void perf_case_end_copy(perf_case_t *copy);
 
-/** The library's exchange of a case. @param[in] plan of the case, or another of the same needs @collective all ranks */
-tulle_status_t perf_case_create_exchange(const perf_case_t *one, const tulle_plan_t *plan, void *ghost,
-                                         tulle_exchange_t **exchange_out);
+/** The library's exchange of a case. @param[in] plan of the case, or another of the same needs @param[in] chunk_bytes
+ * as in tulle_exchange_options @collective all ranks */
+tulle_status_t perf_case_create_exchange(const perf_case_t *one, const tulle_plan_t *plan, size_t chunk_bytes,
+                                         void *ghost, tulle_exchange_t **exchange_out);
 
 /** Memory for rows of a case, contents undefined. */
 tulle_status_t perf_case_alloc_rows(const perf_case_t *one, int64_t num_rows, perf_rows_t *rows_out);

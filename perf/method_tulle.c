@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The library: one persistent exchange, started and waited for. On GPUs the host waits for the device, too. With the
- * plan of the case, or with plans of fixed strategies for the same needs. */
+ * plan of the case, whose long messages travel in chunks or whole, or with plans of fixed strategies for the same
+ * needs.
+ */
 #include "perf/methods.h"
 
 #include "collectives/plan.h"
@@ -42,15 +44,16 @@ done:
     return st;
 }
 
-static tulle_status_t bind(const perf_case_t *one, const tulle_plan_t *plan, void *ghost, state_t *state)
+static tulle_status_t bind(const perf_case_t *one, const tulle_plan_t *plan, size_t chunk_bytes, void *ghost,
+                           state_t *state)
 {
     tulle_status_t st = TULLE_OK;
     tulle_exchange_stats_t stats = {.struct_size = sizeof stats};
     tulle_plan_stats_t plan_stats = {.struct_size = sizeof plan_stats};
-    TLI_TRY(perf_case_create_exchange(one, plan, ghost, &state->exchange));
+    TLI_TRY(perf_case_create_exchange(one, plan, chunk_bytes, ghost, &state->exchange));
     TLI_TRY(tulle_exchange_get_stats(state->exchange, &stats));
     TLI_TRY(tulle_plan_get_stats(plan, &plan_stats));
-    if (one->is_explaining && state->plan == NULL)
+    if (one->is_explaining && state->plan == NULL && chunk_bytes == 0)
         TLI_TRY(tulle_exchange_explain(state->exchange, stdout));
     state->on_device = stats.on_device;
     state->predicted_us = plan_stats.predicted_plan_ns / 1e3;
@@ -59,14 +62,15 @@ done:
 }
 
 /* AUTO: the plan of the case, whatever it is. */
-static tulle_status_t setup_strategy(const perf_case_t *one, tulle_strategy_t strategy, void *ghost, void **state_out)
+static tulle_status_t setup_strategy(const perf_case_t *one, tulle_strategy_t strategy, size_t chunk_bytes, void *ghost,
+                                     void **state_out)
 {
     tulle_status_t st = TULLE_OK;
     state_t *state = NULL;
     TLI_TRY(tli_alloc(sizeof *state, &state));
     if (strategy != TULLE_STRATEGY_AUTO)
         TLI_TRY(make_plan(one, strategy, &state->plan));
-    TLI_TRY(bind(one, state->plan != NULL ? state->plan : one->plan, ghost, state));
+    TLI_TRY(bind(one, state->plan != NULL ? state->plan : one->plan, chunk_bytes, ghost, state));
     *state_out = state;
     state = NULL;
 done:
@@ -76,7 +80,12 @@ done:
 
 static tulle_status_t setup(const perf_case_t *one, void *ghost, void **state_out)
 {
-    return setup_strategy(one, TULLE_STRATEGY_AUTO, ghost, state_out);
+    return setup_strategy(one, TULLE_STRATEGY_AUTO, 0, ghost, state_out);
+}
+
+static tulle_status_t setup_whole(const perf_case_t *one, void *ghost, void **state_out)
+{
+    return setup_strategy(one, TULLE_STRATEGY_AUTO, SIZE_MAX, ghost, state_out);
 }
 
 static double predict(const void *opaque)
@@ -107,11 +116,21 @@ const perf_method_t perf_method_tulle = {
     .teardown = teardown,
 };
 
+const perf_method_t perf_method_tulle_whole = {
+    .name = "tulle_whole",
+    .bit = PERF_METHOD_TULLE_WHOLE,
+    .has_plan_order = 1,
+    .setup = setup_whole,
+    .run = run,
+    .predict = predict,
+    .teardown = teardown,
+};
+
 /* Their ghost rows lie in the order of the needed ids. */
 #define FIXED_STRATEGY(STRATEGY, text)                                                                                 \
     static tulle_status_t setup_##text(const perf_case_t *one, void *ghost, void **state_out)                          \
     {                                                                                                                  \
-        return setup_strategy(one, TULLE_STRATEGY_##STRATEGY, ghost, state_out);                                       \
+        return setup_strategy(one, TULLE_STRATEGY_##STRATEGY, 0, ghost, state_out);                                    \
     }                                                                                                                  \
     const perf_method_t perf_method_tulle_##text = {                                                                   \
         .name = "tulle_" #text,                                                                                        \

@@ -12,13 +12,14 @@ const perf_method_t *const perf_methods[PERF_NUM_METHODS] = {
     &perf_method_tulle,         &perf_method_naive,       &perf_method_alltoallv,      &perf_method_neighbor,
     &perf_method_neighbor_init, &perf_method_petsc_basic, &perf_method_petsc_neighbor, &perf_method_hypre,
     &perf_method_tulle_direct,  &perf_method_tulle_rail,  &perf_method_tulle_balanced, &perf_method_tulle_aggregated,
-    &perf_method_tulle_striped};
+    &perf_method_tulle_striped, &perf_method_tulle_whole};
 
 unsigned perf_methods_built(void)
 {
     unsigned built = 0;
     for (int i = 0; i < PERF_NUM_METHODS; i++)
-        if (perf_methods[i]->lacks == NULL && ((unsigned)perf_methods[i]->bit & PERF_METHODS_OF_STRATEGIES) == 0)
+        if (perf_methods[i]->lacks == NULL &&
+            ((unsigned)perf_methods[i]->bit & PERF_METHODS_OF_TULLE & ~(unsigned)PERF_METHOD_TULLE) == 0)
             built |= (unsigned)perf_methods[i]->bit;
     return built;
 }

@@ -21,7 +21,8 @@
     X(TULLE_RAIL, 512, "tulle_rail")                                                                                   \
     X(TULLE_BALANCED, 1024, "tulle_balanced")                                                                          \
     X(TULLE_AGGREGATED, 2048, "tulle_aggregated")                                                                      \
-    X(TULLE_STRIPED, 4096, "tulle_striped")
+    X(TULLE_STRIPED, 4096, "tulle_striped")                                                                            \
+    X(TULLE_WHOLE, 8192, "tulle_whole")
 
 /** Sets of methods are ors of these. */
 typedef enum perf_method_bit {
@@ -30,7 +31,7 @@ typedef enum perf_method_bit {
 #undef PERF_METHOD_ENUM
 } perf_method_bit_t;
 
-#define PERF_NUM_METHODS 13
+#define PERF_NUM_METHODS 14
 
 /** The library with plans of fixed strategies: not peers, but what AUTO is held against. */
 #define PERF_METHODS_OF_STRATEGIES                                                                                     \
@@ -38,7 +39,7 @@ typedef enum perf_method_bit {
      PERF_METHOD_TULLE_STRIPED)
 
 /** The library, whatever the plan. */
-#define PERF_METHODS_OF_TULLE (PERF_METHOD_TULLE | PERF_METHODS_OF_STRATEGIES)
+#define PERF_METHODS_OF_TULLE (PERF_METHOD_TULLE | PERF_METHODS_OF_STRATEGIES | PERF_METHOD_TULLE_WHOLE)
 
 /** Why a method cannot or should not run; empty = it may. */
 typedef struct perf_skip {
@@ -73,6 +74,7 @@ extern const perf_method_t perf_method_tulle_rail;
 extern const perf_method_t perf_method_tulle_balanced;
 extern const perf_method_t perf_method_tulle_aggregated;
 extern const perf_method_t perf_method_tulle_striped;
+extern const perf_method_t perf_method_tulle_whole;
 
 /** The methods, in the order in which they are reported. */
 extern const perf_method_t *const perf_methods[PERF_NUM_METHODS];

@@ -98,7 +98,7 @@ static const struct argp_option option_table[] = {
     {"peers", KEY_PEERS, "LIST", 0,
      "what to run beside tulle: all, none, or some of naive,alltoallv,neighbor_alltoallv,neighbor_alltoallv_init,"
      "petsc_basic,petsc_neighbor,hypre (default all that this build has); also tulle_direct and so on, plans of one "
-     "strategy, or strategies for all of these",
+     "strategy, or strategies for all of these, and tulle_whole, without chunks",
      4},
     {"methods", KEY_METHODS, "LIST", 0, "the same, with tulle one of the names: none measures nothing", 4},
     {"iterations", KEY_ITERATIONS, "N", 0, "timed exchanges per method (default 20)", 4},

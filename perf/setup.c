@@ -59,7 +59,7 @@ static tulle_status_t time_exchange(const workshop_t *shop, double *ended)
 {
     const perf_case_t *one = shop->options->one;
     tulle_exchange_t *exchange = NULL;
-    tulle_status_t st = perf_case_create_exchange(one, one->plan, shop->ghost.home, &exchange);
+    tulle_status_t st = perf_case_create_exchange(one, one->plan, 0, shop->ghost.home, &exchange);
     *ended = MPI_Wtime();
     tulle_exchange_destroy(&exchange);
     return st;

@@ -30,6 +30,7 @@ typedef struct way {
     int disable_shared_memory;
     tulle_transport_t carrier;   /* of the communicator */
     tulle_transport_t transport; /* of the exchange */
+    size_t chunk_bytes;          /* of the exchange */
     tulle_transport_t only;      /* what all messages must take; AUTO: a mixture */
 } way_t;
 

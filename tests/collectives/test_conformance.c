@@ -9,6 +9,7 @@ static void host_bind(flight_t *flight, const tulle_plan_t *plan)
     const spt_trial_t *trial = &flight->trial;
     tulle_exchange_options_t options = TULLE_EXCHANGE_OPTIONS_INIT;
     options.op = trial->op;
+    options.chunk_bytes = flight->way->chunk_bytes;
     options.transport = flight->way->transport;
     spt_assert_ok_all(
         tulle_exchange_create(plan, trial->direction, trial->fields, trial->num_fields, &options, &flight->exchange));
@@ -44,6 +45,7 @@ static void check_no_round_reads_the_next(const way_t *way)
     comm_options.disable_shared_memory = way->disable_shared_memory;
     comm_options.transport = way->carrier;
     options.transport = way->transport;
+    options.chunk_bytes = way->chunk_bytes;
     spt_assert_ok_all(tulle_comm_create(MPI_COMM_WORLD, &comm_options, &comm));
     tulle_plan_t *plan = spt_plan_make(comm, &pattern, TULLE_STRATEGY_BALANCED, TULLE_GHOST_ORDER_CALLER);
     int64_t *owned = spt_alloc(pattern.num_owned, 8), *ghost = spt_alloc(pattern.num_needed, 8);
@@ -70,11 +72,16 @@ static void check_no_round_reads_the_next(const way_t *way)
     tulle_comm_destroy(&comm);
 }
 
+/* In whole messages, and in chunks of a few rows. */
 static void run_suite(way_t way)
 {
+    static const size_t chunk_bytes[] = {SIZE_MAX, 20};
     way.mover = &host;
-    conformance_run(&way);
-    check_no_round_reads_the_next(&way);
+    for (int i = 0; i < 2; i++) {
+        way.chunk_bytes = chunk_bytes[i];
+        conformance_run(&way);
+        check_no_round_reads_the_next(&way);
+    }
 }
 
 /* --- over each ---------------------------------------------------------------------------------------------------- */

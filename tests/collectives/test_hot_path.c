@@ -64,12 +64,13 @@ static tulle_status_t run_rounds(tulle_exchange_t *exchange)
 }
 
 static void check_exchange(const tulle_plan_t *plan, const spt_pattern_t *pattern, tulle_direction_t direction,
-                           tulle_wire_precision_t precision)
+                           tulle_wire_precision_t precision, size_t chunk_bytes)
 {
     int64_t calls = num_calls;
     spt_trial_t trial = spt_trial(plan, pattern, direction, TULLE_OP_SUM);
     int is_rounded = precision != TULLE_WIRE_PRECISION_NONE;
     trial.wire_precision = precision;
+    trial.chunk_bytes = chunk_bytes;
     spt_trial_add(&trial, is_rounded ? TULLE_F32 : TULLE_BF16, 150, 0);
     spt_trial_add(&trial, is_rounded ? TULLE_F32 : TULLE_F64, 3, 1);
     tulle_exchange_t *exchange = spt_trial_bind(&trial, plan);
@@ -93,8 +94,8 @@ static void check_plans(const char *topology, int disable_shared_memory)
         tulle_plan_t *plan =
             spt_plan_make(comm, &pattern, (tulle_strategy_t)strategy, (tulle_ghost_order_t)(strategy % 2));
         for (int precision = TULLE_WIRE_PRECISION_NONE; precision <= TULLE_WIRE_PRECISION_FP8; precision += 3) {
-            check_exchange(plan, &pattern, TULLE_GATHER, (tulle_wire_precision_t)precision);
-            check_exchange(plan, &pattern, TULLE_SCATTER, (tulle_wire_precision_t)precision);
+            check_exchange(plan, &pattern, TULLE_GATHER, (tulle_wire_precision_t)precision, 0);
+            check_exchange(plan, &pattern, TULLE_SCATTER, (tulle_wire_precision_t)precision, 1);
         }
         tulle_plan_destroy(&plan);
     }

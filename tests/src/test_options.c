@@ -109,6 +109,28 @@ static void test_options_timeout_reads_whole_milliseconds_only(void **state)
     unsetenv("TULLE_TIMEOUT_MS");
 }
 
+static void test_options_chunk_bytes_reads_whole_bytes_or_never(void **state)
+{
+    static const char *const bad[] = {"-1", "always", "1.5", "64K", "99999999999999999999"};
+    size_t chunk_bytes = 1;
+    unsetenv("TULLE_CHUNK_BYTES");
+    assert_int_equal(tli_options_chunk_bytes(&chunk_bytes), TULLE_OK);
+    assert_int_equal(chunk_bytes, 0);
+    setenv("TULLE_CHUNK_BYTES", "never", 1);
+    assert_int_equal(tli_options_chunk_bytes(&chunk_bytes), TULLE_OK);
+    assert_true(chunk_bytes == SIZE_MAX);
+    setenv("TULLE_CHUNK_BYTES", "65536", 1);
+    assert_int_equal(tli_options_chunk_bytes(&chunk_bytes), TULLE_OK);
+    assert_int_equal(chunk_bytes, 65536);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        setenv("TULLE_CHUNK_BYTES", bad[i], 1);
+        assert_int_equal(tli_options_chunk_bytes(&chunk_bytes), TULLE_ERR_ARG);
+        assert_non_null(strstr(tulle_last_error()->text, bad[i]));
+        assert_int_equal(chunk_bytes, 65536);
+    }
+    unsetenv("TULLE_CHUNK_BYTES");
+}
+
 static void test_options_topology_empty_is_none(void **state)
 {
     unsetenv("TULLE_TOPOLOGY");
@@ -124,6 +146,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_options_take_null_keeps_defaults),
+        cmocka_unit_test(test_options_chunk_bytes_reads_whole_bytes_or_never),
         cmocka_unit_test(test_options_take_older_struct_keeps_defaults_of_newer_fields),
         cmocka_unit_test(test_options_take_newer_struct_is_fine_unless_it_asks_for_more),
         cmocka_unit_test(test_options_take_struct_without_size_is_refused),

@@ -63,6 +63,7 @@ tulle_exchange_t *spt_trial_bind(const spt_trial_t *t, const tulle_plan_t *plan)
     tulle_exchange_t *exchange = NULL;
     options.op = t->op;
     options.wire_precision = t->wire_precision;
+    options.chunk_bytes = t->chunk_bytes;
     spt_assert_ok_all(tulle_exchange_create(plan, t->direction, t->fields, t->num_fields, &options, &exchange));
     return exchange;
 }
