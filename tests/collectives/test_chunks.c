@@ -179,7 +179,7 @@ static void test_messages_and_chunks_are_counted_apart(void **state)
             tulle_exchange_stats_t cut = stats_of(plan, (tulle_direction_t)direction, 8 * (size_t)rows);
             spt_assert_all(memcmp(cut.transports, whole.transports, sizeof cut.transports) == 0);
             spt_assert_all(cut.num_chunks == count_by_hand(plan, rows));
-            spt_assert_all(spt_size() == 1 || cut.num_chunks > whole.num_chunks);
+            spt_assert_all(spt_size() == 1 || rows > 2 || cut.num_chunks > whole.num_chunks);
         }
     }
     tulle_plan_destroy(&plan);
