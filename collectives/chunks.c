@@ -5,6 +5,8 @@
  */
 #include "collectives/chunks.h"
 
+#include <tulle/exchange.h>
+
 #include "src/fault.h"
 #include "topology/model.h"
 
@@ -16,11 +18,12 @@
 int64_t tli_chunk_rows(const tulle_topology_t *topology, size_t chunk_bytes, int64_t row_bytes)
 {
     const tulle_link_t *link = &topology->levels[0].link;
+    int is_automatic = chunk_bytes == TULLE_CHUNK_AUTOMATIC;
     double worth = LEAST_LATENCIES * link->latency_ns * 1e-9 * link->bytes_per_second;
     double bytes = worth > (double)LEAST_CHUNK_BYTES ? worth : (double)LEAST_CHUNK_BYTES;
-    if (chunk_bytes == SIZE_MAX || (chunk_bytes == 0 && topology->levels[0].num_groups < 2))
+    if (chunk_bytes == 0 || chunk_bytes == TULLE_CHUNK_NEVER || (is_automatic && topology->levels[0].num_groups < 2))
         return 0;
-    if (chunk_bytes > 0)
+    if (!is_automatic)
         bytes = (double)chunk_bytes;
     double rows = bytes / (double)row_bytes;
     return rows > (double)(INT64_MAX / 2) ? 0 : rows < 1 ? 1 : (int64_t)rows;

@@ -35,7 +35,7 @@ struct tulle_exchange {
     tulle_transport_t transport;
     tulle_wire_precision_t wire_precision;
     int wire_levels;
-    size_t chunk_bytes;  /* as asked for */
+    size_t chunk_bytes;  /* as asked for, by the caller or the environment */
     int64_t chunk_rows;  /* 0: messages are whole, and so are steps made of the plan itself */
     tli_chunks_t chunks; /* of which they are made otherwise */
     int num_fields;

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The library: one persistent exchange, started and waited for. On GPUs the host waits for the device, too. With the
  * plan of the case, whose long messages travel in chunks or whole, or with plans of fixed strategies for the same
- * needs.
- */
+ * needs. */
 #include "perf/methods.h"
 
 #include "collectives/plan.h"
@@ -85,7 +84,7 @@ static tulle_status_t setup(const perf_case_t *one, void *ghost, void **state_ou
 
 static tulle_status_t setup_whole(const perf_case_t *one, void *ghost, void **state_out)
 {
-    return setup_strategy(one, TULLE_STRATEGY_AUTO, SIZE_MAX, ghost, state_out);
+    return setup_strategy(one, TULLE_STRATEGY_AUTO, TULLE_CHUNK_NEVER, ghost, state_out);
 }
 
 static double predict(const void *opaque)

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <tulle/exchange.h>
+
 #include "src/fault.h"
 
 /* [bytes] No options struct will ever be larger: a struct_size beyond is a struct that was not initialised. */
@@ -52,11 +54,11 @@ tulle_status_t tli_options_chunk_bytes(size_t *chunk_bytes_out)
 {
     tulle_status_t st = TULLE_OK;
     const char *text = read_text("TULLE_CHUNK_BYTES");
-    int is_never = text != NULL && strcmp(text, "never") == 0;
+    int is_automatic = text != NULL && strcmp(text, "auto") == 0;
     long long value = 0;
-    TLI_REQUIRE(is_never || read_number(text, &value), TULLE_ERR_ARG,
-                "TULLE_CHUNK_BYTES is \"%s\": give bytes as a whole number, 0 for automatic, or never", text);
-    *chunk_bytes_out = is_never ? SIZE_MAX : (size_t)value;
+    TLI_REQUIRE(is_automatic || read_number(text, &value), TULLE_ERR_ARG,
+                "TULLE_CHUNK_BYTES is \"%s\": give bytes as a whole number, 0 for whole messages, or auto", text);
+    *chunk_bytes_out = is_automatic ? TULLE_CHUNK_AUTOMATIC : (size_t)value;
 done:
     return st;
 }

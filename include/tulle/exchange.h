@@ -66,6 +66,12 @@ typedef enum tulle_wire_precision {
 #undef TULLE_WIRE_PRECISION_ENUM
 } tulle_wire_precision_t;
 
+/** For tulle_exchange_options_t::chunk_bytes: whole messages, whatever the environment says. */
+#define TULLE_CHUNK_NEVER SIZE_MAX
+/** For tulle_exchange_options_t::chunk_bytes: chunks that take 8 times the latency between nodes by the topology's
+ * links, 64 KiB at least, and whole messages where there is one node. */
+#define TULLE_CHUNK_AUTOMATIC (SIZE_MAX - 1)
+
 /** Tunables of tulle_exchange_create(). Zero always means "library default". Append fields, never reorder. */
 typedef struct tulle_exchange_options {
     size_t struct_size; /**< [bytes] set by the initializer */
@@ -79,10 +85,9 @@ typedef struct tulle_exchange_options {
                               domains in a node, ...; equal on every rank; 0 = 1. What is read out of shared memory
                               is never rounded */
     size_t chunk_bytes;  /**< [bytes] longer messages travel in chunks of about so much, so that rows are packed, passed
-                            on  and read inside a node while others are on the wire; equal on every rank; results are
-                              bitwise the same. 0 = TULLE_CHUNK_BYTES, or what takes 8 times the latency between nodes,
-                              64 KiB at least, and no chunks where there is one node; SIZE_MAX ("never" in the
-                              environment) = no chunks. Not on GPUs */
+                              on and read inside a node while others are on the wire; the same on every rank; results
+                              are bitwise the same. TULLE_CHUNK_AUTOMATIC; TULLE_CHUNK_NEVER; 0 = as TULLE_CHUNK_BYTES
+                              says (bytes, or "auto"), never where it is unset or 0. Not on GPUs */
 } tulle_exchange_options_t;
 
 /* clang-format off */

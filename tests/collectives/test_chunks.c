@@ -38,16 +38,17 @@ static void test_chunks_are_worth_their_latency(void **state)
     assert_int_equal(tulle_topology_parse("1x4", 4, &one_node), TULLE_OK);
     tulle_link_t link = {.latency_ns = 10000, .bytes_per_second = 25e9};
     assert_int_equal(tulle_topology_set_link(topology, 0, &link), TULLE_OK);
-    assert_int_equal(tli_chunk_rows(topology, 0, 1000), 2000); /* 8 times 250 KB */
+    assert_int_equal(tli_chunk_rows(topology, TULLE_CHUNK_AUTOMATIC, 1000), 2000); /* 8 times 250 KB */
     link.bytes_per_second = 1e6;
     assert_int_equal(tulle_topology_set_link(topology, 0, &link), TULLE_OK);
-    assert_int_equal(tli_chunk_rows(topology, 0, 64), 1024); /* 64 KiB at least */
-    assert_int_equal(tli_chunk_rows(topology, 0, (int64_t)1 << 30), 1);
+    assert_int_equal(tli_chunk_rows(topology, TULLE_CHUNK_AUTOMATIC, 64), 1024); /* 64 KiB at least */
+    assert_int_equal(tli_chunk_rows(topology, TULLE_CHUNK_AUTOMATIC, (int64_t)1 << 30), 1);
     assert_int_equal(tli_chunk_rows(topology, 500, 100), 5);
     assert_int_equal(tli_chunk_rows(topology, 1, 100), 1);
-    assert_int_equal(tli_chunk_rows(topology, SIZE_MAX, 100), 0);
-    assert_int_equal(tli_chunk_rows(topology, SIZE_MAX - 1, 1), 0); /* beyond all rows there are */
-    assert_int_equal(tli_chunk_rows(one_node, 0, 1000), 0);
+    assert_int_equal(tli_chunk_rows(topology, TULLE_CHUNK_NEVER, 100), 0);
+    assert_int_equal(tli_chunk_rows(topology, 0, 100), 0);
+    assert_int_equal(tli_chunk_rows(topology, TULLE_CHUNK_AUTOMATIC - 1, 1), 0); /* beyond all rows there are */
+    assert_int_equal(tli_chunk_rows(one_node, TULLE_CHUNK_AUTOMATIC, 1000), 0);
     assert_int_equal(tli_chunk_rows(one_node, 4000, 1000), 4);
     tulle_topology_destroy(&topology);
     tulle_topology_destroy(&one_node);
@@ -128,7 +129,7 @@ static void test_scattered_sums_have_the_bits_of_whole_messages(void **state)
         fill_with_fractions(start, num_owned, &mine);
         fill_with_fractions(ghost, num_ghosts, &mine);
         memcpy(whole, start, (size_t)num_owned * sizeof *whole);
-        scatter(plan, whole, ghost, SIZE_MAX);
+        scatter(plan, whole, ghost, TULLE_CHUNK_NEVER);
         for (size_t chunk_bytes = 12; chunk_bytes < 100; chunk_bytes *= 2) {
             memcpy(owned, start, (size_t)num_owned * sizeof *owned);
             scatter(plan, owned, ghost, chunk_bytes);
@@ -173,7 +174,7 @@ static void test_messages_and_chunks_are_counted_apart(void **state)
     spt_pattern_t pattern = spt_pattern_random(4);
     tulle_plan_t *plan = spt_plan_make(comm, &pattern, TULLE_STRATEGY_DIRECT, TULLE_GHOST_ORDER_PLAN);
     for (int direction = TULLE_GATHER; direction <= TULLE_SCATTER; direction++) {
-        tulle_exchange_stats_t whole = stats_of(plan, (tulle_direction_t)direction, SIZE_MAX);
+        tulle_exchange_stats_t whole = stats_of(plan, (tulle_direction_t)direction, TULLE_CHUNK_NEVER);
         spt_assert_all(whole.num_chunks == whole.transports[TULLE_TRANSPORT_MPI].messages);
         for (int64_t rows = 2; rows < 6; rows++) {
             tulle_exchange_stats_t cut = stats_of(plan, (tulle_direction_t)direction, 8 * (size_t)rows);
@@ -196,8 +197,10 @@ static void test_environment_chooses_unless_options_do(void **state)
     int64_t tiny = stats_of(plan, TULLE_GATHER, 8).num_chunks;
     setenv("TULLE_CHUNK_BYTES", "8", 1);
     spt_assert_all(stats_of(plan, TULLE_GATHER, 0).num_chunks == tiny);
-    spt_assert_all(spt_size() == 1 || stats_of(plan, TULLE_GATHER, SIZE_MAX).num_chunks < tiny);
+    spt_assert_all(spt_size() == 1 || stats_of(plan, TULLE_GATHER, TULLE_CHUNK_NEVER).num_chunks < tiny);
     unsetenv("TULLE_CHUNK_BYTES");
+    spt_assert_all(stats_of(plan, TULLE_GATHER, 0).num_chunks ==
+                   stats_of(plan, TULLE_GATHER, TULLE_CHUNK_NEVER).num_chunks);
     tulle_plan_destroy(&plan);
     tulle_comm_destroy(&comm);
 }

@@ -75,7 +75,7 @@ static void check_no_round_reads_the_next(const way_t *way)
 /* In whole messages, and in chunks of a few rows. */
 static void run_suite(way_t way)
 {
-    static const size_t chunk_bytes[] = {SIZE_MAX, 20};
+    static const size_t chunk_bytes[] = {TULLE_CHUNK_NEVER, 20};
     way.mover = &host;
     for (int i = 0; i < 2; i++) {
         way.chunk_bytes = chunk_bytes[i];

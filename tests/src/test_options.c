@@ -10,6 +10,7 @@
 
 #include "src/options.h"
 
+#include <tulle/exchange.h>
 #include <tulle/status.h>
 
 /* One struct in three releases. */
@@ -109,16 +110,16 @@ static void test_options_timeout_reads_whole_milliseconds_only(void **state)
     unsetenv("TULLE_TIMEOUT_MS");
 }
 
-static void test_options_chunk_bytes_reads_whole_bytes_or_never(void **state)
+static void test_options_chunk_bytes_reads_whole_bytes_or_auto(void **state)
 {
-    static const char *const bad[] = {"-1", "always", "1.5", "64K", "99999999999999999999"};
+    static const char *const bad[] = {"-1", "always", "never", "1.5", "64K", "99999999999999999999"};
     size_t chunk_bytes = 1;
     unsetenv("TULLE_CHUNK_BYTES");
     assert_int_equal(tli_options_chunk_bytes(&chunk_bytes), TULLE_OK);
     assert_int_equal(chunk_bytes, 0);
-    setenv("TULLE_CHUNK_BYTES", "never", 1);
+    setenv("TULLE_CHUNK_BYTES", "auto", 1);
     assert_int_equal(tli_options_chunk_bytes(&chunk_bytes), TULLE_OK);
-    assert_true(chunk_bytes == SIZE_MAX);
+    assert_true(chunk_bytes == TULLE_CHUNK_AUTOMATIC);
     setenv("TULLE_CHUNK_BYTES", "65536", 1);
     assert_int_equal(tli_options_chunk_bytes(&chunk_bytes), TULLE_OK);
     assert_int_equal(chunk_bytes, 65536);
@@ -146,7 +147,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_options_take_null_keeps_defaults),
-        cmocka_unit_test(test_options_chunk_bytes_reads_whole_bytes_or_never),
+        cmocka_unit_test(test_options_chunk_bytes_reads_whole_bytes_or_auto),
         cmocka_unit_test(test_options_take_older_struct_keeps_defaults_of_newer_fields),
         cmocka_unit_test(test_options_take_newer_struct_is_fine_unless_it_asks_for_more),
         cmocka_unit_test(test_options_take_struct_without_size_is_refused),

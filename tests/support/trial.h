@@ -16,7 +16,7 @@ typedef struct spt_trial {
     tulle_op_t op;
     tulle_wire_precision_t wire_precision; /* for running only: values are then off */
     size_t chunk_bytes;
-    int has_rows_to_lend;                  /* buffers of fields added from now on come from tulle_alloc() */
+    int has_rows_to_lend; /* buffers of fields added from now on come from tulle_alloc() */
     int num_fields;
     tulle_field_t fields[SPT_MAX_FIELDS];
     unsigned char *needed[SPT_MAX_FIELDS]; /* gather: dense rows expected */
