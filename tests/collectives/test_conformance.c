@@ -72,14 +72,16 @@ static void check_no_round_reads_the_next(const way_t *way)
     tulle_comm_destroy(&comm);
 }
 
-/* In whole messages, and in chunks of a few rows. */
+/* In whole messages, and in chunks of a few rows. More ranks than two take long to do all of it twice: test_chunks has
+ * chunks in every plan. */
 static void run_suite(way_t way)
 {
     static const size_t chunk_bytes[] = {TULLE_CHUNK_NEVER, 20};
     way.mover = &host;
     for (int i = 0; i < 2; i++) {
         way.chunk_bytes = chunk_bytes[i];
-        conformance_run(&way);
+        if (i == 0 || spt_size() <= 2)
+            conformance_run(&way);
         check_no_round_reads_the_next(&way);
     }
 }
