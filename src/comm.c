@@ -17,6 +17,8 @@
 /* Tags 0 and 1 belong to sparse exchanges; bound exchanges use the rest in turn. */
 #define FIRST_EXCHANGE_TAG 2
 
+static _Atomic(tulle_comm_t *) kept_comms;
+
 static tulle_status_t check_mpi_comm(MPI_Comm mpi_comm)
 {
     tulle_status_t st = TULLE_OK;
@@ -297,6 +299,14 @@ static void part(tulle_comm_t *comm)
         comm->num_faults++;
 }
 
+/* MPI writes to it still: it stays, within reach, so that leak checkers see it is meant. */
+static void keep(tulle_comm_t *comm)
+{
+    comm->next_kept = atomic_load(&kept_comms);
+    while (!atomic_compare_exchange_weak(&kept_comms, &comm->next_kept, comm))
+        continue;
+}
+
 static void free_comm(tulle_comm_t *comm)
 {
     if (comm->nccl != NULL && comm->num_faults > 0)
@@ -309,7 +319,9 @@ static void free_comm(tulle_comm_t *comm)
     tulle_topology_destroy(&comm->topology);
     tli_pool_release(&comm->pool);
     tli_arena_release(&comm->arena);
-    if (!comm->agreement.is_pending) /* otherwise MPI writes to it still */
+    if (comm->agreement.is_pending)
+        keep(comm);
+    else
         tli_free(comm);
 }
 

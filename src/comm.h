@@ -38,7 +38,8 @@ struct tulle_comm {
     int has_parted;            /* all other references are gone */
     uint64_t rounds;           /* a fingerprint of all rounds started: alike on all ranks, unless some left one out */
     tli_agreement_t agreement; /* of one-shot calls, where there is a time limit; and in parting */
-    int num_faults;            /* exchanges that failed, or were destroyed, while they ran */
+    struct tulle_comm *next_kept;                   /* of those that cannot be freed */
+    int num_faults;                                 /* exchanges that failed, or were destroyed, while they ran */
     struct tulle_exchange *in_flight;               /* started and not yet waited for: waiting for one advances all */
     int most_plans;                                 /* that are kept, 0: none */
     struct tli_plan_cache *plans;                   /* collectives/plan_cache.h */
