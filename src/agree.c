@@ -93,6 +93,19 @@ done:
     return st;
 }
 
+/* The minimum over all ranks, in the agreement. */
+static tulle_status_t meet(MPI_Comm comm, tulle_status_t local, int64_t value, int64_t limit_ms,
+                           tli_agreement_t *agreement)
+{
+    tulle_status_t st = TULLE_OK;
+    TLI_TRY(fill(comm, local, value, 0, agreement->least));
+    TLI_MPI(MPI_Iallreduce(MPI_IN_PLACE, agreement->least, 4, MPI_INT64_T, MPI_MIN, comm, &agreement->request));
+    agreement->is_pending = 1;
+    TLI_TRY(await_all(limit_ms, agreement));
+done:
+    return st;
+}
+
 tulle_status_t tli_agree_on_within(MPI_Comm comm, tulle_status_t local, int64_t value, const char *what,
                                    int64_t limit_ms, tli_agreement_t *agreement)
 {
@@ -100,10 +113,7 @@ tulle_status_t tli_agree_on_within(MPI_Comm comm, tulle_status_t local, int64_t 
     if (limit_ms == 0)
         return tli_agree_on(comm, local, value, what);
     TLI_REQUIRE(!agreement->is_pending, TULLE_ERR_TIMEOUT, "a rank did not come to an earlier call of all ranks");
-    TLI_TRY(fill(comm, local, value, 0, agreement->least));
-    TLI_MPI(MPI_Iallreduce(MPI_IN_PLACE, agreement->least, 4, MPI_INT64_T, MPI_MIN, comm, &agreement->request));
-    agreement->is_pending = 1;
-    TLI_TRY(await_all(limit_ms, agreement));
+    TLI_TRY(meet(comm, local, value, limit_ms, agreement));
     st = judge(comm, local, agreement->least, what);
 done:
     return st;
@@ -111,21 +121,11 @@ done:
 
 /* Where an earlier agreement was given up, MPI takes that for this one: of four words as well, and no peace to others,
  * as its values are other ones. */
-static tulle_status_t meet(MPI_Comm comm, int has_fault, int64_t count, int64_t limit_ms, tli_agreement_t *agreement)
-{
-    tulle_status_t st = TULLE_OK;
-    TLI_TRY(fill(comm, has_fault ? TULLE_ERR_REMOTE : TULLE_OK, count, 0, agreement->least));
-    TLI_MPI(MPI_Iallreduce(MPI_IN_PLACE, agreement->least, 4, MPI_INT64_T, MPI_MIN, comm, &agreement->request));
-    agreement->is_pending = 1;
-    TLI_TRY(await_all(limit_ms, agreement));
-done:
-    return st;
-}
-
 int tli_agree_in_parting(MPI_Comm comm, int has_fault, int64_t count, int64_t limit_ms, tli_agreement_t *agreement)
 {
     tulle_error_t last = *tulle_last_error();
-    int is_peace = !agreement->is_pending && meet(comm, has_fault, count, limit_ms, agreement) == TULLE_OK &&
+    tulle_status_t local = has_fault ? TULLE_ERR_REMOTE : TULLE_OK;
+    int is_peace = !agreement->is_pending && meet(comm, local, count, limit_ms, agreement) == TULLE_OK &&
                    agreement->least[0] == INT64_MAX && agreement->least[1] == -agreement->least[2];
     tli_fault_set(&last);
     return is_peace;

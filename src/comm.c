@@ -17,8 +17,6 @@
 /* Tags 0 and 1 belong to sparse exchanges; bound exchanges use the rest in turn. */
 #define FIRST_EXCHANGE_TAG 2
 
-static _Atomic(tulle_comm_t *) kept_comms;
-
 static tulle_status_t check_mpi_comm(MPI_Comm mpi_comm)
 {
     tulle_status_t st = TULLE_OK;
@@ -230,6 +228,7 @@ static tulle_status_t alloc_comm(tulle_comm_t **comm_out)
     if (st == TULLE_OK) {
         (*comm_out)->references = 1;
         (*comm_out)->mpi = (*comm_out)->host = (*comm_out)->shared = MPI_COMM_NULL;
+        st = tli_arena_alloc(&(*comm_out)->arena, 1, sizeof *(*comm_out)->agreement, &(*comm_out)->agreement);
     }
     return st;
 }
@@ -295,16 +294,8 @@ static void part(tulle_comm_t *comm)
     if (comm->num_faults > 0 && (limit_ms == 0 || limit_ms > TLI_LINGER_MS))
         limit_ms = TLI_LINGER_MS;
     if (comm->has_exchanges && !tli_agree_in_parting(comm->mpi, comm->num_faults > 0,
-                                                     (int64_t)(comm->rounds & INT64_MAX), limit_ms, &comm->agreement))
+                                                     (int64_t)(comm->rounds & INT64_MAX), limit_ms, comm->agreement))
         comm->num_faults++;
-}
-
-/* MPI writes to it still: it stays, within reach, so that leak checkers see it is meant. */
-static void keep(tulle_comm_t *comm)
-{
-    comm->next_kept = atomic_load(&kept_comms);
-    while (!atomic_compare_exchange_weak(&kept_comms, &comm->next_kept, comm))
-        continue;
 }
 
 static void free_comm(tulle_comm_t *comm)
@@ -318,11 +309,10 @@ static void free_comm(tulle_comm_t *comm)
     free_communicators(comm);
     tulle_topology_destroy(&comm->topology);
     tli_pool_release(&comm->pool);
+    if (comm->agreement != NULL && comm->agreement->is_pending)
+        tli_arena_keep(&comm->arena); /* MPI writes to it still */
     tli_arena_release(&comm->arena);
-    if (comm->agreement.is_pending)
-        keep(comm);
-    else
-        tli_free(comm);
+    tli_free(comm);
 }
 
 /* Exchanges that went with the last plans may have to stay, and it with them. */
@@ -392,7 +382,7 @@ done:
 
 tulle_status_t tli_comm_agree_on(tulle_comm_t *comm, tulle_status_t local, int64_t value, const char *what)
 {
-    tulle_status_t st = tli_agree_on_within(comm->mpi, local, value, what, comm->timeout_ms, &comm->agreement);
+    tulle_status_t st = tli_agree_on_within(comm->mpi, local, value, what, comm->timeout_ms, comm->agreement);
     comm->num_faults += st == TULLE_ERR_TIMEOUT;
     return st;
 }

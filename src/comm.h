@@ -33,13 +33,12 @@ struct tulle_comm {
     int next_tag; /* first tag free for an exchange */
     int max_tag;
     int references;
-    int num_kept;              /* references of abandoned exchanges: nobody else knows of them */
-    int has_exchanges;         /* some were made */
-    int has_parted;            /* all other references are gone */
-    uint64_t rounds;           /* a fingerprint of all rounds started: alike on all ranks, unless some left one out */
-    tli_agreement_t agreement; /* of one-shot calls, where there is a time limit; and in parting */
-    struct tulle_comm *next_kept;                   /* of those that cannot be freed */
-    int num_faults;                                 /* exchanges that failed, or were destroyed, while they ran */
+    int num_kept;               /* references of abandoned exchanges: nobody else knows of them */
+    int has_exchanges;          /* some were made */
+    int has_parted;             /* all other references are gone */
+    uint64_t rounds;            /* a fingerprint of all rounds started: alike on all ranks, unless some left one out */
+    tli_agreement_t *agreement; /* of one-shot calls, where there is a time limit; and in parting */
+    int num_faults;             /* exchanges that failed, or were destroyed, while they ran */
     struct tulle_exchange *in_flight;               /* started and not yet waited for: waiting for one advances all */
     int most_plans;                                 /* that are kept, 0: none */
     struct tli_plan_cache *plans;                   /* collectives/plan_cache.h */
