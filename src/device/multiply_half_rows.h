@@ -40,26 +40,7 @@ static inline __attribute__((always_inline)) TARGET void NAME(row)(const tli_mul
         NAME(put)(args, c + j * LANES, alpha * sum[j]);
 }
 
-/* Whole rows of the dense operand go by while they are near; what is left over is narrow, and goes in passes. */
-static TARGET void NAME(rows)(const tli_multiply_args_t *args, int64_t first, int64_t last, int64_t column)
-{
-    const int64_t begin = column, num_vectors = (args->width - column) / LANES;
-    column += num_vectors / 8 * 8 * LANES;
-    for (int64_t i = first; begin < column && i < last; i++)
-        for (int64_t k = begin; k < column; k += 8 * LANES)
-            NAME(row)(args, i, k, 8);
-    for (int64_t i = first; (num_vectors & 4) && i < last; i++)
-        NAME(row)(args, i, column, 4);
-    column += (num_vectors & 4) * LANES;
-    for (int64_t i = first; (num_vectors & 2) && i < last; i++)
-        NAME(row)(args, i, column, 2);
-    column += (num_vectors & 2) * LANES;
-    for (int64_t i = first; (num_vectors & 1) && i < last; i++)
-        NAME(row)(args, i, column, 1);
-    column += (num_vectors & 1) * LANES;
-    if (column < args->width)
-        NARROWER(args, first, last, column);
-}
+#include "src/device/multiply_passes.h"
 
 /* One row of sums, to where it begins in C. */
 static TARGET void NAME(round)(const tli_multiply_args_t *args, const float *sums, int64_t at)
