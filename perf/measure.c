@@ -187,16 +187,18 @@ static void shuffle(int64_t iteration, int num, int *order)
 }
 
 /* When two more turns of all methods would take too long, the next one is the last: it is checked. */
-static tulle_status_t keep_limit(contest_t *contest, int64_t num_turns, double began)
+static tulle_status_t keep_limit(contest_t *contest, int64_t num_turns, double began, int64_t *total_turns)
 {
     tulle_status_t st = TULLE_OK;
     const perf_measure_options_t *options = contest->options;
     double seconds = MPI_Wtime() - began;
-    if (options->most_seconds == 0 || num_turns < options->warmup + PERF_LEAST_ITERATIONS - 1)
+    if (options->most_seconds == 0 || num_turns < options->warmup + PERF_LEAST_ITERATIONS - 1 ||
+        num_turns + 1 >= *total_turns)
         goto done;
     TLI_TRY(slowest(contest->comm, &seconds, 1));
     if (seconds + 2 * seconds / (double)num_turns <= options->most_seconds)
         goto done;
+    *total_turns = num_turns + 1;
     for (int i = 0; i < contest->num; i++) {
         contestant_t *entry = &contest->entries[i];
         if (entry->num_done + 1 >= entry->result->iterations)
@@ -210,26 +212,18 @@ done:
     return st;
 }
 
-static int is_over(const contest_t *contest)
-{
-    for (int i = 0; i < contest->num; i++)
-        if (contest->entries[i].num_done < contest->entries[i].result->iterations)
-            return 0;
-    return 1;
-}
-
 static tulle_status_t repeat(contest_t *contest)
 {
     tulle_status_t st = TULLE_OK;
     const perf_measure_options_t *options = contest->options;
     int64_t total = options->warmup + options->iterations;
     double began = MPI_Wtime();
-    for (int64_t k = 0; k < total && !is_over(contest); k++) {
+    for (int64_t k = 0; k < total; k++) {
         int order[PERF_NUM_METHODS];
         shuffle(k + 1, contest->num, order);
         for (int i = 0; i < contest->num; i++)
             TLI_TRY(repeat_one(&contest->entries[order[i]], k < options->warmup));
-        TLI_TRY(keep_limit(contest, k + 1, began));
+        TLI_TRY(keep_limit(contest, k + 1, began, &total));
         perf_watch_advance(options->watch, (double)(k + 1) / (double)total);
     }
 done:
