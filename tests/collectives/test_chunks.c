@@ -66,11 +66,7 @@ static void check_trial(const tulle_plan_t *plan, const spt_pattern_t *pattern, 
     trial.has_rows_to_lend = stream % 3 == 0;
     spt_trial_add_random(&trial, &shared);
     tulle_exchange_t *exchange = spt_trial_bind(&trial, plan);
-    for (int round = 0; round < 2; round++) {
-        spt_trial_fill(&trial, &mine);
-        spt_run(exchange);
-        spt_assert_all(spt_trial_is_right(&trial));
-    }
+    spt_trial_repeat(&trial, exchange, &mine, 2);
     tulle_exchange_destroy(&exchange);
 }
 

@@ -353,11 +353,7 @@ static void test_exchange_messages_in_pieces_arrive_whole(void **state)
         if (kind == 0)
             spt_trial_add(&trial, TULLE_U8, 70001, 3);
         tulle_exchange_t *exchange = spt_trial_bind(&trial, plan);
-        for (int round = 0; round < 2; round++) {
-            spt_trial_fill(&trial, &mine);
-            spt_run(exchange);
-            spt_assert_all(spt_trial_is_right(&trial));
-        }
+        spt_trial_repeat(&trial, exchange, &mine, 2);
         tulle_exchange_destroy(&exchange);
         tulle_plan_destroy(&plan);
     }
@@ -379,11 +375,7 @@ static void test_exchange_outlives_plan_pattern_and_comm(void **state)
     tulle_plan_destroy(&plan);
     assert_null(comm);
     assert_null(plan);
-    for (int round = 0; round < 3; round++) {
-        spt_trial_fill(&trial, &mine);
-        spt_run(exchange);
-        spt_assert_all(spt_trial_is_right(&trial));
-    }
+    spt_trial_repeat(&trial, exchange, &mine, 3);
     tulle_exchange_destroy(&exchange);
     assert_null(exchange);
 }

@@ -35,11 +35,7 @@ static int64_t check_trial(const tulle_plan_t *plan, const spt_pattern_t *patter
     trial.has_rows_to_lend = lends;
     spt_trial_add(&trial, TULLE_F32, width, gap);
     tulle_exchange_t *exchange = spt_trial_bind(&trial, plan);
-    for (int round = 0; round < 4; round++) {
-        spt_trial_fill(&trial, &mine);
-        spt_run(exchange);
-        spt_assert_all(spt_trial_is_right(&trial));
-    }
+    spt_trial_repeat(&trial, exchange, &mine, 4);
     int64_t num_lent = sum_over_ranks(count_lent(exchange));
     tulle_exchange_destroy(&exchange);
     return num_lent;

@@ -76,6 +76,15 @@ static int count_bits(unsigned set)
     return num;
 }
 
+/* Rows in host memory, with nothing out of the ordinary. */
+static perf_case_options_t plain_case(tulle_direction_t direction, tulle_datatype_t datatype, tulle_op_t op,
+                                      int64_t width)
+{
+    return (perf_case_options_t){
+        direction, datatype, op, width, INT64_MAX, PERF_MEMORY_HOST, TULLE_TRANSPORT_AUTO, TULLE_WIRE_PRECISION_NONE,
+        0};
+}
+
 static void measure_case(const world_t *world, const perf_case_options_t *options)
 {
     perf_case_t one;
@@ -94,15 +103,7 @@ static void test_methods_gather_and_scatter_right_rows(void **state)
     static const int64_t rows[] = {0, 3, 80};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         world_t world;
-        perf_case_options_t gather = {TULLE_GATHER,
-                                      TULLE_C128,
-                                      TULLE_OP_SUM,
-                                      2,
-                                      INT64_MAX,
-                                      PERF_MEMORY_HOST,
-                                      TULLE_TRANSPORT_AUTO,
-                                      TULLE_WIRE_PRECISION_NONE,
-                                      0};
+        perf_case_options_t gather = plain_case(TULLE_GATHER, TULLE_C128, TULLE_OP_SUM, 2);
         perf_case_options_t sum = {TULLE_SCATTER,
                                    TULLE_F16,
                                    TULLE_OP_SUM,
@@ -112,33 +113,9 @@ static void test_methods_gather_and_scatter_right_rows(void **state)
                                    TULLE_TRANSPORT_AUTO,
                                    TULLE_WIRE_PRECISION_NONE,
                                    0};
-        perf_case_options_t min = {TULLE_SCATTER,
-                                   TULLE_I8,
-                                   TULLE_OP_MIN,
-                                   1,
-                                   INT64_MAX,
-                                   PERF_MEMORY_HOST,
-                                   TULLE_TRANSPORT_AUTO,
-                                   TULLE_WIRE_PRECISION_NONE,
-                                   0};
-        perf_case_options_t prod = {TULLE_SCATTER,
-                                    TULLE_F64,
-                                    TULLE_OP_PROD,
-                                    5,
-                                    INT64_MAX,
-                                    PERF_MEMORY_HOST,
-                                    TULLE_TRANSPORT_AUTO,
-                                    TULLE_WIRE_PRECISION_NONE,
-                                    0};
-        perf_case_options_t wide = {TULLE_GATHER,
-                                    TULLE_F32,
-                                    TULLE_OP_SUM,
-                                    6,
-                                    INT64_MAX,
-                                    PERF_MEMORY_HOST,
-                                    TULLE_TRANSPORT_AUTO,
-                                    TULLE_WIRE_PRECISION_NONE,
-                                    0};
+        perf_case_options_t min = plain_case(TULLE_SCATTER, TULLE_I8, TULLE_OP_MIN, 1);
+        perf_case_options_t prod = plain_case(TULLE_SCATTER, TULLE_F64, TULLE_OP_PROD, 5);
+        perf_case_options_t wide = plain_case(TULLE_GATHER, TULLE_F32, TULLE_OP_SUM, 6);
         make_world(rows[i], i == 1 ? TULLE_GHOST_ORDER_CALLER : TULLE_GHOST_ORDER_PLAN, &world);
         measure_case(&world, &gather);
         measure_case(&world, &sum);
@@ -196,15 +173,7 @@ static void test_methods_scatter_every_reduction(void **state)
     make_world(40, TULLE_GHOST_ORDER_CALLER, &world);
     for (int datatype = TULLE_F64; datatype <= TULLE_BYTE; datatype++)
         for (int op = TULLE_OP_SUM; op <= TULLE_OP_REPLACE; op++) {
-            perf_case_options_t options = {TULLE_SCATTER,
-                                           (tulle_datatype_t)datatype,
-                                           (tulle_op_t)op,
-                                           8,
-                                           INT64_MAX,
-                                           PERF_MEMORY_HOST,
-                                           TULLE_TRANSPORT_AUTO,
-                                           TULLE_WIRE_PRECISION_NONE,
-                                           0};
+            perf_case_options_t options = plain_case(TULLE_SCATTER, (tulle_datatype_t)datatype, (tulle_op_t)op, 8);
             if (op == TULLE_OP_MIN || op == TULLE_OP_PROD)
                 options.width = 1;
             if (perf_reduce_knows(options.datatype, options.op))
@@ -216,15 +185,7 @@ static void test_methods_scatter_every_reduction(void **state)
 /* Where nothing is fast enough: naive is predicted instead of run, and others are repeated once. */
 static void test_methods_slow_naive_is_predicted(void **state)
 {
-    perf_case_options_t options = {TULLE_GATHER,
-                                   TULLE_F32,
-                                   TULLE_OP_SUM,
-                                   1024,
-                                   INT64_MAX,
-                                   PERF_MEMORY_HOST,
-                                   TULLE_TRANSPORT_AUTO,
-                                   TULLE_WIRE_PRECISION_NONE,
-                                   0};
+    perf_case_options_t options = plain_case(TULLE_GATHER, TULLE_F32, TULLE_OP_SUM, 1024);
     perf_measure_options_t how = {PERF_METHOD_NAIVE | PERF_METHOD_ALLTOALLV, 0, 9, 1e-9, 0, NULL};
     perf_result_t results[PERF_NUM_METHODS];
     perf_case_t one;
@@ -248,15 +209,7 @@ static void test_methods_slow_naive_is_predicted(void **state)
 
 static void test_methods_end_when_time_is_up(void **state)
 {
-    perf_case_options_t options = {TULLE_SCATTER,
-                                   TULLE_F32,
-                                   TULLE_OP_SUM,
-                                   3,
-                                   INT64_MAX,
-                                   PERF_MEMORY_HOST,
-                                   TULLE_TRANSPORT_AUTO,
-                                   TULLE_WIRE_PRECISION_NONE,
-                                   0};
+    perf_case_options_t options = plain_case(TULLE_SCATTER, TULLE_F32, TULLE_OP_SUM, 3);
     perf_measure_options_t how = {PERF_METHOD_TULLE | PERF_METHOD_ALLTOALLV, 2, 50, PERF_SLOW_SECONDS, 1e-9, NULL};
     perf_result_t results[PERF_NUM_METHODS];
     perf_case_t one;
@@ -302,9 +255,7 @@ static void test_load_prediction_is_in_proportion(void **state)
 static void test_case_counts_every_wrong_scalar(void **state)
 {
     for (int direction = TULLE_GATHER; direction <= TULLE_SCATTER; direction++) {
-        perf_case_options_t options = {
-            (tulle_direction_t)direction, TULLE_I32, TULLE_OP_SUM, 4, INT64_MAX, PERF_MEMORY_HOST, TULLE_TRANSPORT_AUTO,
-            TULLE_WIRE_PRECISION_NONE,    0};
+        perf_case_options_t options = plain_case((tulle_direction_t)direction, TULLE_I32, TULLE_OP_SUM, 4);
         perf_case_t one;
         world_t world;
         void *method = NULL;
@@ -335,15 +286,7 @@ static void test_case_counts_every_wrong_scalar(void **state)
 
 static void test_case_reset_undoes_a_scatter(void **state)
 {
-    perf_case_options_t options = {TULLE_SCATTER,
-                                   TULLE_F64,
-                                   TULLE_OP_SUM,
-                                   4,
-                                   INT64_MAX,
-                                   PERF_MEMORY_HOST,
-                                   TULLE_TRANSPORT_AUTO,
-                                   TULLE_WIRE_PRECISION_NONE,
-                                   0};
+    perf_case_options_t options = plain_case(TULLE_SCATTER, TULLE_F64, TULLE_OP_SUM, 4);
     perf_case_t one;
     world_t world;
     void *method = NULL;
@@ -364,15 +307,7 @@ static void test_case_reset_undoes_a_scatter(void **state)
 
 static void test_case_refuses_the_plan_of_another_matrix(void **state)
 {
-    perf_case_options_t options = {TULLE_GATHER,
-                                   TULLE_F32,
-                                   TULLE_OP_SUM,
-                                   4,
-                                   INT64_MAX,
-                                   PERF_MEMORY_HOST,
-                                   TULLE_TRANSPORT_AUTO,
-                                   TULLE_WIRE_PRECISION_NONE,
-                                   0};
+    perf_case_options_t options = plain_case(TULLE_GATHER, TULLE_F32, TULLE_OP_SUM, 4);
     perf_case_t one;
     world_t world;
     world_t other;

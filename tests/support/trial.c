@@ -230,6 +230,15 @@ void spt_run(tulle_exchange_t *exchange)
     spt_assert_ok_all(st);
 }
 
+void spt_trial_repeat(spt_trial_t *t, tulle_exchange_t *exchange, spt_random_t *random, int rounds)
+{
+    for (int round = 0; round < rounds; round++) {
+        spt_trial_fill(t, random);
+        spt_run(exchange);
+        spt_assert_all(spt_trial_is_right(t));
+    }
+}
+
 void spt_assert_plan_works(const tulle_plan_t *plan, const spt_pattern_t *pattern, uint64_t stream, int rounds)
 {
     spt_random_t shared = spt_random_shared(stream), mine = spt_random_mine(stream);
@@ -238,11 +247,7 @@ void spt_assert_plan_works(const tulle_plan_t *plan, const spt_pattern_t *patter
         spt_trial_t trial = spt_trial(plan, pattern, (tulle_direction_t)direction, op);
         spt_trial_add_random(&trial, &shared);
         tulle_exchange_t *exchange = spt_trial_bind(&trial, plan);
-        for (int round = 0; round < rounds; round++) {
-            spt_trial_fill(&trial, &mine);
-            spt_run(exchange);
-            spt_assert_all(spt_trial_is_right(&trial));
-        }
+        spt_trial_repeat(&trial, exchange, &mine, rounds);
         tulle_exchange_destroy(&exchange);
     }
 }

@@ -37,6 +37,8 @@ tulle_exchange_t *spt_trial_bind(const spt_trial_t *trial, const tulle_plan_t *p
 void spt_trial_fill(spt_trial_t *trial, spt_random_t *random);
 /** After the exchange: whether this rank's buffers are as expected, gaps included. Local. */
 int spt_trial_is_right(const spt_trial_t *trial);
+/** The same exchange again and again, each time with new values and as expected. @param[in,out] random mine */
+void spt_trial_repeat(spt_trial_t *trial, tulle_exchange_t *exchange, spt_random_t *random, int rounds);
 
 /** Start and wait. */
 void spt_run(tulle_exchange_t *exchange);
