@@ -6,11 +6,13 @@
 #include <string.h>
 
 #include "src/agree.h"
+#include "src/start_line.h"
 
 #define DEFAULT_BATCH 64
 
 typedef struct dnn {
     MPI_Comm comm;
+    tli_start_line_t start;
     int rank, num_ranks;
     perf_dnn_options_t options;
     perf_network_t network;
@@ -98,10 +100,10 @@ static tulle_status_t run_once(dnn_t *dnn, int m, double *us_out)
     tulle_status_t st = TULLE_OK;
     perf_dnn_model_t *model = &dnn->models[m];
     tulle_batch_t batch = TULLE_BATCH(model->batch, model->x, model->y);
-    TLI_MPI(MPI_Barrier(dnn->comm));
-    double began = MPI_Wtime();
+    double began = 0;
+    TLI_TRY(tli_start_together(&dnn->start, &began));
     TLI_TRY(tulle_layers_forward(model->layers, &batch));
-    double us = 1e6 * (MPI_Wtime() - began);
+    double us = 1e6 * (tli_clock() - began);
     TLI_MPI(MPI_Allreduce(&us, us_out, 1, MPI_DOUBLE, MPI_MAX, dnn->comm));
 done:
     return st;
@@ -112,6 +114,7 @@ static tulle_status_t measure(dnn_t *dnn)
 {
     tulle_status_t st = TULLE_OK;
     double us = 0;
+    TLI_TRY(tli_start_line_create(dnn->comm, &dnn->start));
     for (int64_t k = -dnn->options.warmup; k < dnn->options.iterations; k++)
         for (int m = 0; m < dnn->num_models; m++) {
             TLI_TRY(run_once(dnn, m, &us));

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Times are taken between a barrier and the end of run() on each rank; the slowest rank counts. Every timed run is
+ * Times are taken from a common start to the end of run() on each rank; the slowest rank counts. Every timed run is
  * followed by an agreement, so that a failure on one rank ends all of them. */
 #include "perf/measure.h"
 
@@ -7,6 +7,7 @@
 
 #include "perf/rounding.h"
 #include "src/agree.h"
+#include "src/start_line.h"
 
 #define SLOW_ITERATIONS 3 /* a slow method is repeated for as long as so many slow exchanges, and not warmed up */
 
@@ -24,6 +25,7 @@ typedef struct contestant {
 typedef struct contest {
     const perf_measure_options_t *options;
     MPI_Comm comm;
+    tli_start_line_t start;
     int num;
     perf_case_t
         plain; /* for all but Tulle: owned rows in plain memory, which MPI reads fastest, or on the device too */
@@ -58,15 +60,14 @@ done:
     return st;
 }
 
-static tulle_status_t run_timed(contestant_t *entry, double *seconds_out)
+static tulle_status_t run_timed(contest_t *contest, contestant_t *entry, double *seconds_out)
 {
     tulle_status_t st = TULLE_OK;
-    MPI_Comm comm = entry->one->halo->comm;
-    TLI_MPI(MPI_Barrier(comm));
-    double began = MPI_Wtime();
+    double began = 0;
+    TLI_TRY(tli_start_together(&contest->start, &began));
     st = is_staged(entry) ? run_staged(entry) : entry->method->run(entry->state);
-    *seconds_out = MPI_Wtime() - began;
-    TLI_TRY(tli_agree(comm, st));
+    *seconds_out = tli_clock() - began;
+    TLI_TRY(tli_agree(contest->comm, st));
 done:
     return st;
 }
@@ -134,7 +135,7 @@ static tulle_status_t enter(contest_t *contest, contestant_t *entry)
     double setup_seconds = MPI_Wtime() - began;
     TLI_TRY(slowest(contest->comm, &setup_seconds, 1));
     TLI_TRY(prepare(entry));
-    TLI_TRY(run_timed(entry, &seconds));
+    TLI_TRY(run_timed(contest, entry, &seconds));
     TLI_TRY(check(entry));
     TLI_TRY(slowest(contest->comm, &seconds, 1));
     result->setup_us = 1e6 * setup_seconds;
@@ -152,7 +153,7 @@ done:
     return st;
 }
 
-static tulle_status_t repeat_one(contestant_t *entry, int is_warmup)
+static tulle_status_t repeat_one(contest_t *contest, contestant_t *entry, int is_warmup)
 {
     tulle_status_t st = TULLE_OK;
     int is_slow = entry->result->note.reason[0] != '\0';
@@ -161,7 +162,7 @@ static tulle_status_t repeat_one(contestant_t *entry, int is_warmup)
     if (is_warmup ? is_slow : entry->num_done == entry->result->iterations)
         goto done;
     TLI_TRY(is_last ? prepare(entry) : reset(entry));
-    TLI_TRY(run_timed(entry, &seconds));
+    TLI_TRY(run_timed(contest, entry, &seconds));
     if (is_last)
         TLI_TRY(check(entry));
     if (!is_warmup)
@@ -222,7 +223,7 @@ static tulle_status_t repeat(contest_t *contest)
         int order[PERF_NUM_METHODS];
         shuffle(k + 1, contest->num, order);
         for (int i = 0; i < contest->num; i++)
-            TLI_TRY(repeat_one(&contest->entries[order[i]], k < options->warmup));
+            TLI_TRY(repeat_one(contest, &contest->entries[order[i]], k < options->warmup));
         TLI_TRY(keep_limit(contest, k + 1, began, &total));
         perf_watch_advance(options->watch, (double)(k + 1) / (double)total);
     }
@@ -282,7 +283,7 @@ static tulle_status_t predict_naive(contest_t *contest, perf_result_t *result)
     if (entry == NULL)
         goto done;
     TLI_TRY(prepare(entry));
-    TLI_TRY(run_timed(entry, &seconds));
+    TLI_TRY(run_timed(contest, entry, &seconds));
     TLI_TRY(slowest(contest->comm, &seconds, 1));
     seconds = perf_load_predict_naive(&entry->one->load, entry->one->row_bytes, seconds);
     result->predicted_us = 1e6 * seconds;
@@ -343,6 +344,7 @@ tulle_status_t perf_measure(const perf_case_t *one, const perf_measure_options_t
     *num_results_out = 0;
     perf_memory_t memory = one->memory == PERF_MEMORY_DEVICE ? PERF_MEMORY_DEVICE : PERF_MEMORY_PLAIN;
     TLI_TRY(tli_agree(contest.comm, perf_case_copy(one, memory, &contest.plain)));
+    TLI_TRY(tli_start_line_create(contest.comm, &contest.start));
     TLI_TRY(enter_all(&contest, one, results, num_results_out));
     perf_watch_begin(options->watch, "timing %s", one->direction == TULLE_GATHER ? "gather" : "scatter");
     TLI_TRY(repeat(&contest));

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Times are taken between a barrier and the end of run() on each rank; the slowest rank counts. Local methods end with
+ * Times are taken from a common start to the end of run() on each rank; the slowest rank counts. Local methods end with
  * a barrier, too. */
 #include "perf/spmm_measure.h"
 
 #include <string.h>
 
 #include "src/agree.h"
+#include "src/start_line.h"
 
 #define POISON        0xAA
 #define LOCAL_SECONDS 0.02 /* of runs in a row, so that barriers do not count */
@@ -14,7 +15,7 @@ typedef struct contestant {
     const perf_spmm_method_t *method;
     void *state;
     double *times;  /* [iterations] s */
-    int64_t in_row; /* runs between two barriers */
+    int64_t in_row; /* runs between a start and a barrier */
     perf_spmm_result_t *result;
 } contestant_t;
 
@@ -22,6 +23,7 @@ typedef struct contest {
     const perf_spmm_problem_t *problem;
     const perf_spmm_measure_options_t *options;
     MPI_Comm comm;
+    tli_start_line_t start;
     int num;
     contestant_t entries[PERF_SPMM_NUM_METHODS];
     tli_arena_t arena;
@@ -35,16 +37,16 @@ done:
     return st;
 }
 
-static tulle_status_t run_timed(const contest_t *contest, const contestant_t *entry, double *seconds_out)
+static tulle_status_t run_timed(contest_t *contest, const contestant_t *entry, double *seconds_out)
 {
     tulle_status_t st = TULLE_OK;
-    TLI_MPI(MPI_Barrier(contest->comm));
-    double began = MPI_Wtime();
+    double began = 0;
+    TLI_TRY(tli_start_together(&contest->start, &began));
     for (int64_t i = 0; i < entry->in_row && st == TULLE_OK; i++)
         st = entry->method->run(entry->state);
     if (entry->method->is_local)
         TLI_MPI(MPI_Barrier(contest->comm));
-    *seconds_out = (MPI_Wtime() - began) / (double)entry->in_row;
+    *seconds_out = (tli_clock() - began) / (double)entry->in_row;
     TLI_TRY(tli_agree(contest->comm, st));
 done:
     return st;
@@ -59,7 +61,7 @@ static void poison(const contest_t *contest, const contestant_t *entry)
         memset(c, POISON, (size_t)(one->num_c * one->width) * one->scalar_bytes);
 }
 
-static tulle_status_t run_checked(const contest_t *contest, const contestant_t *entry, double *seconds_out)
+static tulle_status_t run_checked(contest_t *contest, const contestant_t *entry, double *seconds_out)
 {
     tulle_status_t st = TULLE_OK;
     int64_t wrong = 0, row_stride = 0, col_stride = 0;
@@ -104,7 +106,7 @@ done:
 }
 
 /* Every method begins as many turns as any other, and none always follows the same one. */
-static tulle_status_t repeat(const contest_t *contest)
+static tulle_status_t repeat(contest_t *contest)
 {
     tulle_status_t st = TULLE_OK;
     const perf_spmm_measure_options_t *options = contest->options;
@@ -161,6 +163,7 @@ tulle_status_t perf_spmm_measure(const perf_spmm_problem_t *problem, const perf_
     tulle_status_t st = TULLE_OK;
     contest_t contest = {.problem = problem, .options = options, .comm = problem->one->comm};
     *num_results_out = 0;
+    TLI_TRY(tli_start_line_create(contest.comm, &contest.start));
     for (int i = 0; i < PERF_SPMM_NUM_METHODS; i++)
         if ((options->methods & (unsigned)perf_spmm_methods[i]->bit) != 0)
             TLI_TRY(enter(&contest, perf_spmm_methods[i], &results[(*num_results_out)++]));
