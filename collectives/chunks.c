@@ -21,7 +21,7 @@ int64_t tli_chunk_rows(const tulle_topology_t *topology, size_t chunk_bytes, int
     int is_automatic = chunk_bytes == TULLE_CHUNK_AUTOMATIC;
     double worth = LEAST_LATENCIES * link->latency_ns * 1e-9 * link->bytes_per_second;
     double bytes = worth > (double)LEAST_CHUNK_BYTES ? worth : (double)LEAST_CHUNK_BYTES;
-    if (chunk_bytes == 0 || chunk_bytes == TULLE_CHUNK_NEVER || (is_automatic && topology->levels[0].num_groups < 2))
+    if (chunk_bytes == TULLE_CHUNK_NEVER || (is_automatic && topology->levels[0].num_groups < 2))
         return 0;
     if (!is_automatic)
         bytes = (double)chunk_bytes;

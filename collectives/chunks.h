@@ -16,7 +16,7 @@ typedef struct tli_chunks {
 
 /**
  * Rows that make a chunk worth its latency. Pure, and the same on every rank.
- * @param[in] chunk_bytes what the caller wants; 0 and TULLE_CHUNK_NEVER: no chunks
+ * @param[in] chunk_bytes what the caller wants, not 0; TULLE_CHUNK_NEVER: no chunks
  * @param[in] row_bytes   of all fields, as they cross between nodes
  * @return [rows] 0: messages stay whole
  */

@@ -54,11 +54,13 @@ tulle_status_t tli_options_chunk_bytes(size_t *chunk_bytes_out)
 {
     tulle_status_t st = TULLE_OK;
     const char *text = read_text("TULLE_CHUNK_BYTES");
-    int is_automatic = text != NULL && strcmp(text, "auto") == 0;
+    int is_automatic = text == NULL || strcmp(text, "auto") == 0;
     long long value = 0;
     TLI_REQUIRE(is_automatic || read_number(text, &value), TULLE_ERR_ARG,
                 "TULLE_CHUNK_BYTES is \"%s\": give bytes as a whole number, 0 for whole messages, or auto", text);
-    *chunk_bytes_out = is_automatic ? TULLE_CHUNK_AUTOMATIC : (size_t)value;
+    *chunk_bytes_out = (size_t)value;
+    if (is_automatic || value == 0)
+        *chunk_bytes_out = is_automatic ? TULLE_CHUNK_AUTOMATIC : TULLE_CHUNK_NEVER;
 done:
     return st;
 }

@@ -87,7 +87,7 @@ typedef struct tulle_exchange_options {
     size_t chunk_bytes;  /**< [bytes] longer messages travel in chunks of about so much, so that rows are packed, passed
                               on and read inside a node while others are on the wire; the same on every rank; results
                               are bitwise the same. TULLE_CHUNK_AUTOMATIC; TULLE_CHUNK_NEVER; 0 = as TULLE_CHUNK_BYTES
-                              says (bytes, or "auto"), never where it is unset or 0. Not on GPUs */
+                              says: bytes, 0 for never, "auto" or unset for TULLE_CHUNK_AUTOMATIC. Not on GPUs */
 } tulle_exchange_options_t;
 
 /* clang-format off */

@@ -46,7 +46,6 @@ static void test_chunks_are_worth_their_latency(void **state)
     assert_int_equal(tli_chunk_rows(topology, 500, 100), 5);
     assert_int_equal(tli_chunk_rows(topology, 1, 100), 1);
     assert_int_equal(tli_chunk_rows(topology, TULLE_CHUNK_NEVER, 100), 0);
-    assert_int_equal(tli_chunk_rows(topology, 0, 100), 0);
     assert_int_equal(tli_chunk_rows(topology, TULLE_CHUNK_AUTOMATIC - 1, 1), 0); /* beyond all rows there are */
     assert_int_equal(tli_chunk_rows(one_node, TULLE_CHUNK_AUTOMATIC, 1000), 0);
     assert_int_equal(tli_chunk_rows(one_node, 4000, 1000), 4);

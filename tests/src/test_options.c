@@ -116,7 +116,10 @@ static void test_options_chunk_bytes_reads_whole_bytes_or_auto(void **state)
     size_t chunk_bytes = 1;
     unsetenv("TULLE_CHUNK_BYTES");
     assert_int_equal(tli_options_chunk_bytes(&chunk_bytes), TULLE_OK);
-    assert_int_equal(chunk_bytes, 0);
+    assert_true(chunk_bytes == TULLE_CHUNK_AUTOMATIC);
+    setenv("TULLE_CHUNK_BYTES", "0", 1);
+    assert_int_equal(tli_options_chunk_bytes(&chunk_bytes), TULLE_OK);
+    assert_true(chunk_bytes == TULLE_CHUNK_NEVER);
     setenv("TULLE_CHUNK_BYTES", "auto", 1);
     assert_int_equal(tli_options_chunk_bytes(&chunk_bytes), TULLE_OK);
     assert_true(chunk_bytes == TULLE_CHUNK_AUTOMATIC);
