@@ -108,10 +108,10 @@ static int64_t topology_fingerprint(const tulle_topology_t *topology)
     XXH64_hash_t hash = 0;
     int num_levels = tulle_topology_num_levels(topology);
     for (int level = 0; level < num_levels; level++) {
-        tulle_link_t link = {0, 0, 0, 0, 0};
+        tulle_link_t link = {0, 0, 0, 0, 0, 0};
         tulle_topology_get_link(topology, level, &link);
-        double values[5] = {link.latency_ns, link.bytes_per_second, (double)link.num_links, link.overhead_ns,
-                            link.group_bytes_per_second};
+        double values[6] = {link.latency_ns,  link.bytes_per_second,       (double)link.num_links,
+                            link.overhead_ns, link.group_bytes_per_second, link.group_overhead_ns};
         hash = XXH3_64bits_withSeed(values, sizeof values, hash);
         for (int rank = 0; rank < tulle_topology_num_ranks(topology); rank++) {
             int group = tulle_topology_group(topology, level, rank);

@@ -209,6 +209,8 @@ static tulle_status_t read_link_value(const reader_t *reader, char *word, tulle_
         link->overhead_ns = strtod(value, &end);
     } else if (strcmp(word, "group_bytes_per_second") == 0) {
         link->group_bytes_per_second = strtod(value, &end);
+    } else if (strcmp(word, "group_overhead_ns") == 0) {
+        link->group_overhead_ns = strtod(value, &end);
     } else if (strcmp(word, "num_links") == 0) {
         long count = strtol(value, &end, 10);
         REQUIRE_LINE(count >= 0 && count <= INT32_MAX, "\"%.24s\" is no number of links; 0 = one per rank", value);
@@ -216,7 +218,7 @@ static tulle_status_t read_link_value(const reader_t *reader, char *word, tulle_
     } else {
         REQUIRE_LINE(tli_carrier_read(word, value, &end, carrier),
                      "unknown key \"%.40s\"; known are latency_ns, bytes_per_second, num_links, overhead_ns, "
-                     "group_bytes_per_second, carrier, {mpi,ucx}_{small,large}_ns",
+                     "group_bytes_per_second, group_overhead_ns, carrier, {mpi,ucx}_{small,large}_ns",
                      word);
         REQUIRE_LINE(*end == '\0' || strcmp(word, "carrier") != 0, "\"%.24s\" is no transport", value);
     }
@@ -338,6 +340,8 @@ static void write_levels(const tulle_topology_t *topology, FILE *file)
             fprintf(file, " overhead_ns=%.17g", link->overhead_ns);
         if (link->group_bytes_per_second > 0)
             fprintf(file, " group_bytes_per_second=%.17g", link->group_bytes_per_second);
+        if (link->group_overhead_ns > 0)
+            fprintf(file, " group_overhead_ns=%.17g", link->group_overhead_ns);
         tli_carrier_write(&topology->levels[l].carrier, file);
         fprintf(file, "\n");
     }

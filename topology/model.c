@@ -21,9 +21,9 @@ typedef struct numbering {
 } numbering_t;
 
 /* Why these values: README.md, decision of 2026-11-23. */
-static const tulle_link_t default_node_link = {2000.0, 12.5e9, 1, 0, 0};
-static const tulle_link_t default_domain_link = {700.0, 8e9, 0, 0, 0};
-static const tulle_link_t default_rank_link = {400.0, 10e9, 0, 0, 0};
+static const tulle_link_t default_node_link = {2000.0, 12.5e9, 1, 0, 0, 0};
+static const tulle_link_t default_domain_link = {700.0, 8e9, 0, 0, 0, 0};
+static const tulle_link_t default_rank_link = {400.0, 10e9, 0, 0, 0, 0};
 
 static tulle_status_t numbering_alloc(tli_arena_t *scratch, int num_ranks, numbering_t *numbering)
 {
@@ -273,11 +273,15 @@ tulle_status_t tulle_topology_set_link(tulle_topology_t *topology, int level, co
     TLI_REQUIRE(isfinite(link->group_bytes_per_second) && link->group_bytes_per_second >= 0, TULLE_ERR_ARG,
                 "group bandwidth of level %d is %g bytes/s; it must be finite and at least 0", level,
                 link->group_bytes_per_second);
+    TLI_REQUIRE(isfinite(link->group_overhead_ns) && link->group_overhead_ns >= 0, TULLE_ERR_ARG,
+                "group overhead of level %d is %g ns; it must be finite and at least 0", level,
+                link->group_overhead_ns);
     topology->levels[level].link = *link;
     /* -0.0 becomes 0.0: equal links must hash alike */
     topology->levels[level].link.latency_ns += 0.0;
     topology->levels[level].link.overhead_ns += 0.0;
     topology->levels[level].link.group_bytes_per_second += 0.0;
+    topology->levels[level].link.group_overhead_ns += 0.0;
 done:
     return st;
 }
@@ -318,6 +322,7 @@ uint64_t tli_topology_hash(const tulle_topology_t *topology)
         XXH3_64bits_update(&state, &link->num_links, sizeof link->num_links);
         XXH3_64bits_update(&state, &link->overhead_ns, sizeof link->overhead_ns);
         XXH3_64bits_update(&state, &link->group_bytes_per_second, sizeof link->group_bytes_per_second);
+        XXH3_64bits_update(&state, &link->group_overhead_ns, sizeof link->group_overhead_ns);
     }
     return XXH3_64bits_digest(&state);
 }
@@ -326,7 +331,7 @@ static int links_equal(const tulle_link_t *a, const tulle_link_t *b)
 {
     return a->latency_ns == b->latency_ns && a->bytes_per_second == b->bytes_per_second &&
            a->num_links == b->num_links && a->overhead_ns == b->overhead_ns &&
-           a->group_bytes_per_second == b->group_bytes_per_second;
+           a->group_bytes_per_second == b->group_bytes_per_second && a->group_overhead_ns == b->group_overhead_ns;
 }
 
 int tli_topology_equal(const tulle_topology_t *a, const tulle_topology_t *b)

@@ -47,6 +47,8 @@ static void print_level(const tli_level_t *level, FILE *out)
             links_cell(level->link.num_links).text);
     if (level->link.group_bytes_per_second > 0)
         fprintf(out, ", %.4g GB/s together", level->link.group_bytes_per_second / 1e9);
+    if (level->link.group_overhead_ns > 0)
+        fprintf(out, ", %.4g ns per further rank", level->link.group_overhead_ns);
     if (level->link.overhead_ns > 0)
         fprintf(out, ", %.4g ns per further message", level->link.overhead_ns);
     if (level->carrier.transport != TULLE_TRANSPORT_AUTO)

@@ -28,6 +28,8 @@ typedef struct tulle_link {
     double overhead_ns;      /**< [ns] that each further message costs its rank; 0 = as much as the first */
     double group_bytes_per_second; /**< [bytes/s] out of one group when all its ranks send at once, the injection
                                       limit; 0 = what its links carry together */
+    double group_overhead_ns;      /**< [ns] that the message of each further rank costs its group: ranks that share
+                                        processors or a NIC take turns; 0 = nothing, ranks start side by side */
 } tulle_link_t;
 
 /** What carries messages over one level, between ranks that share no memory; and what a probe measured of both ways:

@@ -165,7 +165,7 @@ static void test_routes_same_messages_from_shuffled_and_repeated_needs(void **st
 /* A slow network with one link per node, a fast inside. */
 static void init_slow_network(virtual_job_t *job, const char *text, double latency_ns)
 {
-    tulle_link_t network = {latency_ns, 1e9, 1, 0, 0}, inside = {100, 100e9, 0, 0, 0};
+    tulle_link_t network = {latency_ns, 1e9, 1, 0, 0, 0}, inside = {100, 100e9, 0, 0, 0, 0};
     virtual_job_init_text(job, text);
     assert_int_equal(tulle_topology_set_link(job->topology, 0, &network), TULLE_OK);
     assert_int_equal(tulle_topology_set_link(job->topology, 1, &inside), TULLE_OK);

@@ -73,7 +73,7 @@ static void use_topology(const char *prefix, int rank)
 {
     tulle_topology_t *topology = NULL;
     tulle_topology_t *copy = NULL;
-    tulle_link_t link = {1500.0, 25e9, 4, 300.0, 0};
+    tulle_link_t link = {1500.0, 25e9, 4, 300.0, 0, 100.0};
     tulle_carrier_t carrier = {TULLE_TRANSPORT_MPI, 0, 0, 0, 0};
     char path[1024];
     CHECK_OK(tulle_topology_parse("2x4", 8, &topology));

@@ -111,7 +111,7 @@ static void test_comm_ranks_disagree_on_topology_is_refused(void **state)
     char text[32];
     tulle_comm_options_t options = INIT;
     tulle_topology_t *topology = NULL;
-    tulle_link_t link = {1.0, 1e9, 1, 0, 0};
+    tulle_link_t link = {1.0, 1e9, 1, 0, 0, 0};
     if (spt_size() == 1)
         skip();
     flat(text, sizeof text, spt_size());

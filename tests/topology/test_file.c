@@ -122,7 +122,7 @@ static void test_load_every_feature_of_the_format(void **state)
                "ranks 5 4\n"
                "ranks\n"
                "ranks 0 1 3 2\n"
-               "level domain overhead_ns=250 group_bytes_per_second=3e9\n"
+               "level domain overhead_ns=250 group_bytes_per_second=3e9 group_overhead_ns=70\n"
                "level gpu latency_ns=12.5"); /* no line end */
     topology = load(6);
     assert_string_equal(tulle_topology_text(topology), "(1,2),3:custom");
@@ -133,9 +133,9 @@ static void test_load_every_feature_of_the_format(void **state)
     assert_string_equal(tulle_topology_level_name(topology, 2), "gpu");
     assert_int_equal(tulle_topology_get_link(topology, 0, &link), TULLE_OK);
     assert_true(link.latency_ns == 0 && link.bytes_per_second == 1.5e9 && link.num_links == 4);
-    assert_true(link.overhead_ns == 0 && link.group_bytes_per_second == 0);
+    assert_true(link.overhead_ns == 0 && link.group_bytes_per_second == 0 && link.group_overhead_ns == 0);
     assert_int_equal(tulle_topology_get_link(topology, 1, &link), TULLE_OK);
-    assert_true(link.overhead_ns == 250 && link.group_bytes_per_second == 3e9);
+    assert_true(link.overhead_ns == 250 && link.group_bytes_per_second == 3e9 && link.group_overhead_ns == 70);
     assert_int_equal(tulle_topology_get_link(topology, 2, &link), TULLE_OK);
     assert_true(link.latency_ns == 12.5 && link.bytes_per_second > 0 && link.num_links == 0);
     tulle_topology_destroy(&topology);
@@ -200,6 +200,7 @@ static const refusal_t refusals[] = {
     {HEAD "shape 2x3\nlevel node num_links=1.5\nlevel rank\n", {":3:", "\"1.5\" is not a number"}},
     {HEAD "shape 2x3\nlevel node overhead_ns=-1\nlevel rank\n", {":3:", "overhead", "at least 0"}},
     {HEAD "shape 2x3\nlevel node group_bytes_per_second=nan\nlevel rank\n", {":3:", "group bandwidth", "finite"}},
+    {HEAD "shape 2x3\nlevel node group_overhead_ns=inf\nlevel rank\n", {":3:", "group overhead", "finite"}},
     {HEAD "shape 2x3\nlevel node width=1\nlevel rank\n", {":3:", "unknown key \"width\""}},
     {HEAD "shape 2x3\nlevel node carrier=pigeon\nlevel rank\n", {":3:", "\"pigeon\" is no transport"}},
     {HEAD "shape 2x3\nlevel node carrier=cuda_ipc\nlevel rank\n", {":3:", "must be auto, mpi or ucx"}},

@@ -132,7 +132,7 @@ static void test_from_groups_most_levels_have_names_and_links(void **state)
 static void test_queries_out_of_range_give_nothing(void **state)
 {
     tulle_topology_t *topology = parse("2x2");
-    tulle_link_t link = {1, 1, 1, 0, 0};
+    tulle_link_t link = {1, 1, 1, 0, 0, 0};
     assert_int_equal(tulle_topology_num_ranks(NULL), 0);
     assert_int_equal(tulle_topology_num_levels(NULL), 0);
     assert_int_equal(tulle_topology_num_groups(NULL, 0), 0);
@@ -161,13 +161,25 @@ static void test_queries_out_of_range_give_nothing(void **state)
 static void test_set_link_impossible_values_are_refused(void **state)
 {
     static const tulle_link_t bad[] = {
-        {-1, 1, 0, 0, 0},       {(double)NAN, 1, 0, 0, 0}, {(double)INFINITY, 1, 0, 0, 0},
-        {1, 0, 0, 0, 0},        {1, -1, 0, 0, 0},          {1, (double)NAN, 0, 0, 0},
-        {1, 1, -1, 0, 0},       {1, 1, 0, -1, 0},          {1, (double)INFINITY, 0, 0, 0},
-        {1, 1, 0, 0, -1},       {1, 1, 0, (double)NAN, 0}, {1, 1, 0, 0, (double)INFINITY},
-        {1, 1, 0, INFINITY, 0}, {1, 1, 0, 0, (double)NAN},
+        {-1, 1, 0, 0, 0, 0},
+        {(double)NAN, 1, 0, 0, 0, 0},
+        {(double)INFINITY, 1, 0, 0, 0, 0},
+        {1, 0, 0, 0, 0, 0},
+        {1, -1, 0, 0, 0, 0},
+        {1, (double)NAN, 0, 0, 0, 0},
+        {1, 1, -1, 0, 0, 0},
+        {1, 1, 0, -1, 0, 0},
+        {1, (double)INFINITY, 0, 0, 0, 0},
+        {1, 1, 0, 0, -1, 0},
+        {1, 1, 0, (double)NAN, 0, 0},
+        {1, 1, 0, 0, (double)INFINITY, 0},
+        {1, 1, 0, INFINITY, 0, 0},
+        {1, 1, 0, 0, (double)NAN, 0},
+        {1, 1, 0, 0, 0, -1},
+        {1, 1, 0, 0, 0, (double)NAN},
+        {1, 1, 0, 0, 0, (double)INFINITY},
     };
-    static const tulle_link_t least = {0, 1e-300, 0, 0, 0};
+    static const tulle_link_t least = {0, 1e-300, 0, 0, 0, 0};
     tulle_topology_t *topology = parse("2x2");
     tulle_link_t before;
     tulle_link_t after;
@@ -186,7 +198,7 @@ static void test_dup_is_equal_and_independent(void **state)
         uint64_t random = seed;
         tulle_topology_t *topology = trees_random_topology(&random);
         tulle_topology_t *copy = NULL;
-        tulle_link_t link = {1, 2, 3, 4, 5};
+        tulle_link_t link = {1, 2, 3, 4, 5, 6};
         assert_int_equal(tulle_topology_dup(topology, &copy), TULLE_OK);
         assert_true(tli_topology_equal(topology, copy));
         assert_true(tli_topology_hash(topology) == tli_topology_hash(copy));
@@ -227,7 +239,7 @@ static void test_hash_and_equal_see_links_and_not_names(void **state)
 {
     tulle_topology_t *a = parse("2x4");
     tulle_topology_t *b = parse("2x4");
-    tulle_link_t link = {0.0, 1e9, 1, 0, 0};
+    tulle_link_t link = {0.0, 1e9, 1, 0, 0, 0};
     assert_int_equal(tli_topology_set_name(b, 0, "island"), TULLE_OK);
     assert_true(tli_topology_equal(a, b) && tli_topology_hash(a) == tli_topology_hash(b));
     assert_int_equal(tulle_topology_set_link(a, 1, &link), TULLE_OK);
@@ -238,10 +250,13 @@ static void test_hash_and_equal_see_links_and_not_names(void **state)
     link.num_links = 2;
     assert_int_equal(tulle_topology_set_link(b, 1, &link), TULLE_OK);
     assert_false(tli_topology_equal(a, b) || tli_topology_hash(a) == tli_topology_hash(b));
-    link = (tulle_link_t){0.0, 1e9, 1, 5.0, 0};
+    link = (tulle_link_t){0.0, 1e9, 1, 5.0, 0, 0};
     assert_int_equal(tulle_topology_set_link(b, 1, &link), TULLE_OK);
     assert_false(tli_topology_equal(a, b) || tli_topology_hash(a) == tli_topology_hash(b));
-    link = (tulle_link_t){0.0, 1e9, 1, -0.0, 5.0};
+    link = (tulle_link_t){0.0, 1e9, 1, -0.0, 5.0, 0};
+    assert_int_equal(tulle_topology_set_link(b, 1, &link), TULLE_OK);
+    assert_false(tli_topology_equal(a, b) || tli_topology_hash(a) == tli_topology_hash(b));
+    link = (tulle_link_t){0.0, 1e9, 1, 0, 0, 5.0};
     assert_int_equal(tulle_topology_set_link(b, 1, &link), TULLE_OK);
     assert_false(tli_topology_equal(a, b) || tli_topology_hash(a) == tli_topology_hash(b));
     tulle_topology_destroy(&a);

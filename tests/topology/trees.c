@@ -106,9 +106,12 @@ tulle_topology_t *trees_random_topology(uint64_t *state)
     assert_int_equal(tli_topology_from_groups(num_ranks, num_levels, group_of, NULL, &topology), TULLE_OK);
     for (int l = 0; l <= num_levels; l++) {
         /* Quotients: doubles that need all their digits. */
-        tulle_link_t link = {trees_random(state, 100000) / 7.0, (1 + trees_random(state, 1 << 30)) / 3e-3,
-                             trees_random(state, 9), trees_random(state, 3) * 1000 / 7.0,
-                             trees_random(state, 3) * 1e9 / 3e-3};
+        tulle_link_t link = {trees_random(state, 100000) / 7.0,
+                             (1 + trees_random(state, 1 << 30)) / 3e-3,
+                             trees_random(state, 9),
+                             trees_random(state, 3) * 1000 / 7.0,
+                             trees_random(state, 3) * 1e9 / 3e-3,
+                             trees_random(state, 3) * 1000 / 7.0};
         char name[32];
         snprintf(name, sizeof name, "%c-%d_", 'a' + trees_random(state, 26), trees_random(state, 1000));
         assert_int_equal(tulle_topology_set_link(topology, l, &link), TULLE_OK);
