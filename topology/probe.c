@@ -4,6 +4,7 @@
 #include "topology/probe.h"
 
 #include <math.h>
+#include <stdio.h>
 
 #include "src/agree.h"
 #include "src/comm.h"
@@ -23,8 +24,8 @@
 /* [ms] A carrier that takes longer for one exchange is none. */
 #define TRIAL_MS 5000
 
-/* Exchanges over one level. */
-typedef enum kind { FEW, MANY, LONE, ALL, FAR, NUM_KINDS } kind_t;
+/* Exchanges over one level; short ones first. */
+typedef enum kind { ONE, FEW, MANY, COLLECTED, LONE, ALL, NUM_KINDS } kind_t;
 
 /* By what messages are carried: as the communicator has it, and over levels without shared memory by UCX too. */
 typedef enum candidate { GIVEN, UCX, NUM_CANDIDATES } candidate_t;
@@ -33,8 +34,9 @@ typedef struct probe {
     tulle_comm_t *comm;
     const tulle_topology_t *topology;
     int num_many[TULLE_TOPOLOGY_MAX_LEVELS];
+    tli_probe_times_t alone[TULLE_TOPOLOGY_MAX_LEVELS]; /* of the given carrier, before there is another */
     /* Without an exchange where nothing crosses the level. */
-    tli_lap_t laps[NUM_CANDIDATES][TULLE_TOPOLOGY_MAX_LEVELS][NUM_KINDS];
+    tli_lap_t laps[NUM_KINDS][NUM_CANDIDATES][TULLE_TOPOLOGY_MAX_LEVELS];
     tli_arena_t arena;
 } probe_t;
 
@@ -56,9 +58,7 @@ static int is_lone(const tulle_topology_t *topology, int level, int rank)
 static int num_needed(const probe_t *p, int level, kind_t kind)
 {
     int num = kind == MANY ? MOST_PARTNERS : 1, num_found = 0, rank = p->comm->rank;
-    if (kind == FAR)
-        return tli_probe_far_owner(p->topology, rank) >= 0;
-    if (kind == LONE && !is_lone(p->topology, level, rank))
+    if ((kind == ONE || kind == LONE) && !is_lone(p->topology, level, rank))
         return 0;
     while (num_found < num && tli_probe_partner(p->topology, level, rank, num_found) >= 0)
         num_found++;
@@ -75,9 +75,8 @@ static tulle_status_t make_plan(probe_t *p, int level, kind_t kind, tulle_plan_t
     int64_t rows[MOST_PARTNERS] = {0};
     int num = num_needed(p, level, kind);
     for (int i = 0; i < num; i++)
-        partners[i] = kind == FAR ? tli_probe_far_owner(p->topology, p->comm->rank)
-                                  : tli_probe_partner(p->topology, level, p->comm->rank, i);
-    options.strategy = kind == FAR ? TULLE_STRATEGY_RAIL : TULLE_STRATEGY_DIRECT;
+        partners[i] = tli_probe_partner(p->topology, level, p->comm->rank, i);
+    options.strategy = kind == COLLECTED ? TULLE_STRATEGY_AGGREGATED : TULLE_STRATEGY_DIRECT;
     TLI_TRY(tulle_pattern_create_from_forest(p->comm, 1, num, partners, rows, &pattern));
     TLI_TRY(tulle_plan_create(p->comm, pattern, &options, plan_out));
 done:
@@ -107,7 +106,6 @@ static tulle_status_t make_level(probe_t *p, int level, candidate_t candidate)
 {
     tulle_status_t st = TULLE_OK;
     int64_t large = large_message(p->topology), timeout_ms = candidate == UCX ? TRIAL_MS : 0;
-    tli_lap_t *laps = p->laps[candidate][level];
     tulle_plan_t *few = NULL, *many = NULL, *lone = NULL;
     p->num_many[level] = tli_probe_num_partners(p->topology, level, MOST_PARTNERS);
     if (p->num_many[level] == 0)
@@ -115,10 +113,11 @@ static tulle_status_t make_level(probe_t *p, int level, candidate_t candidate)
     TLI_TRY(make_plan(p, level, FEW, &few));
     TLI_TRY(make_plan(p, level, MANY, &many));
     TLI_TRY(make_plan(p, level, LONE, &lone));
-    TLI_TRY(make_lap(p, few, SMALL_MESSAGE, timeout_ms, &laps[FEW]));
-    TLI_TRY(make_lap(p, many, SMALL_MESSAGE, timeout_ms, &laps[MANY]));
-    TLI_TRY(make_lap(p, lone, large, timeout_ms, &laps[LONE]));
-    TLI_TRY(make_lap(p, few, large, timeout_ms, &laps[ALL]));
+    TLI_TRY(make_lap(p, lone, SMALL_MESSAGE, timeout_ms, &p->laps[ONE][candidate][level]));
+    TLI_TRY(make_lap(p, few, SMALL_MESSAGE, timeout_ms, &p->laps[FEW][candidate][level]));
+    TLI_TRY(make_lap(p, many, SMALL_MESSAGE, timeout_ms, &p->laps[MANY][candidate][level]));
+    TLI_TRY(make_lap(p, lone, large, timeout_ms, &p->laps[LONE][candidate][level]));
+    TLI_TRY(make_lap(p, few, large, timeout_ms, &p->laps[ALL][candidate][level]));
 done:
     tulle_plan_destroy(&few);
     tulle_plan_destroy(&many);
@@ -126,36 +125,44 @@ done:
     return st;
 }
 
-/* Rows that take two hops, the second over the innermost level. */
-static tulle_status_t make_far(probe_t *p)
+/* A row for every rank, collected and passed on inside: one message for each node, with hops before and behind it. */
+static tulle_status_t make_collected(probe_t *p)
 {
     tulle_status_t st = TULLE_OK;
-    int innermost = p->topology->num_levels - 1;
-    tulle_plan_t *far = NULL;
-    if (p->num_many[0] == 0 || p->num_many[innermost] == 0)
+    tulle_plan_t *collected = NULL;
+    if (p->num_many[0] == 0 || p->num_many[p->topology->num_levels - 1] == 0)
         goto done;
-    TLI_TRY(make_plan(p, innermost, FAR, &far));
-    TLI_TRY(make_lap(p, far, SMALL_MESSAGE, 0, &p->laps[GIVEN][innermost][FAR]));
+    TLI_TRY(make_plan(p, 0, COLLECTED, &collected));
+    TLI_TRY(make_lap(p, collected, SMALL_MESSAGE, 0, &p->laps[COLLECTED][GIVEN][0]));
 done:
-    tulle_plan_destroy(&far);
+    tulle_plan_destroy(&collected);
     return st;
 }
 
-/* A hop that waits for another costs less than an exchange of its own, on all inner levels alike. */
+/* A hop that waits for another costs less than an exchange of its own, on all inner levels alike: each is crossed on
+ * the way out and on the way in. */
 static double hop_ns(const probe_t *p, int level)
 {
-    const tli_lap_t *innermost = p->laps[GIVEN][p->topology->num_levels - 1];
-    if (level == 0 || innermost[FAR].exchange == NULL)
+    const tli_lap_t *collected = &p->laps[COLLECTED][GIVEN][0], *few = p->laps[FEW][GIVEN];
+    double inner_ns = 0;
+    if (level == 0 || collected->exchange == NULL)
         return 0;
-    double waited_ns = tli_probe_excess_ns(innermost[FAR].least_ns, p->laps[GIVEN][0][FEW].least_ns);
-    return fmin(waited_ns / innermost[FEW].least_ns, 1.0) * p->laps[GIVEN][level][FEW].least_ns;
+    for (int inner = 1; inner < p->topology->num_levels; inner++)
+        inner_ns += few[inner].median_ns;
+    double waited_ns = tli_probe_excess_ns(collected->median_ns, p->laps[ONE][GIVEN][0].median_ns) / 2;
+    return fmin(waited_ns / inner_ns, 1.0) * few[level].median_ns;
 }
 
 static tli_probe_times_t times_of(const probe_t *p, int level, candidate_t candidate)
 {
-    const tli_lap_t *laps = p->laps[candidate][level];
-    return (tli_probe_times_t){laps[FEW].least_ns,  hop_ns(p, level),   laps[MANY].least_ns,       laps[LONE].median_ns,
-                               laps[ALL].median_ns, p->num_many[level], large_message(p->topology)};
+    return (tli_probe_times_t){.one_ns = p->laps[ONE][candidate][level].median_ns,
+                               .few_ns = p->laps[FEW][candidate][level].median_ns,
+                               .hop_ns = hop_ns(p, level),
+                               .many_ns = p->laps[MANY][candidate][level].median_ns,
+                               .lone_ns = p->laps[LONE][candidate][level].median_ns,
+                               .all_ns = p->laps[ALL][candidate][level].median_ns,
+                               .num_many = p->num_many[level],
+                               .bytes = large_message(p->topology)};
 }
 
 /* Where both were measured, the links are those of the faster one. */
@@ -163,11 +170,12 @@ static tulle_status_t conclude(const probe_t *p, tulle_topology_t *topology)
 {
     tulle_status_t st = TULLE_OK;
     for (int level = 0; level < topology->num_levels; level++) {
+        const tli_probe_times_t *alone = &p->alone[level];
         tli_probe_times_t given = times_of(p, level, GIVEN), ucx = times_of(p, level, UCX);
         tulle_carrier_t carrier = {tli_probe_carrier(&given, &ucx), given.few_ns, given.all_ns, ucx.few_ns, ucx.all_ns};
-        int has_both = p->laps[UCX][level][FEW].exchange != NULL;
+        int has_both = p->laps[FEW][UCX][level].exchange != NULL;
         tulle_link_t link =
-            tli_probe_link(topology, level, has_both && carrier.transport == TULLE_TRANSPORT_UCX ? &ucx : &given,
+            tli_probe_link(topology, level, has_both && carrier.transport == TULLE_TRANSPORT_UCX ? &ucx : alone,
                            &topology->levels[level].link);
         TLI_TRY(tulle_topology_set_link(topology, level, &link));
         if (has_both)
@@ -183,19 +191,24 @@ static void drop_ucx(probe_t *p)
 {
     for (int level = 0; level < TULLE_TOPOLOGY_MAX_LEVELS; level++)
         for (int kind = 0; kind < NUM_KINDS; kind++)
-            tulle_exchange_destroy(&p->laps[UCX][level][kind].exchange);
+            tulle_exchange_destroy(&p->laps[kind][UCX][level].exchange);
 }
 
-/* Whether any rank's messages over a level go through no shared memory. */
+/* Levels over which UCX may be tried: nobody asked for a carrier, and any rank's messages go through no shared memory.
+ */
 static tulle_status_t find_wired_levels(const probe_t *p, int is_wired[TULLE_TOPOLOGY_MAX_LEVELS])
 {
     tulle_status_t st = TULLE_OK;
+    if (p->comm->is_carrier_asked || !tli_transport_is_built(TULLE_TRANSPORT_UCX))
+        goto done;
     for (int level = 0; level < p->topology->num_levels; level++)
         for (int i = 0, peer = 0; i < MOST_PARTNERS && peer >= 0; i++) {
             peer = tli_probe_partner(p->topology, level, p->comm->rank, i);
             is_wired[level] |= peer >= 0 && tli_comm_shared_rank(p->comm, peer) < 0;
         }
     TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, is_wired, TULLE_TOPOLOGY_MAX_LEVELS, MPI_INT, MPI_MAX, p->comm->mpi));
+    for (int level = 0; level < p->topology->num_levels; level++)
+        is_wired[level] &= p->comm->carriers[level] == TULLE_TRANSPORT_MPI;
 done:
     return st;
 }
@@ -216,7 +229,7 @@ static tulle_status_t try_ucx(probe_t *p)
     tulle_status_t st = TULLE_OK;
     for (int level = 0; level < TULLE_TOPOLOGY_MAX_LEVELS; level++)
         for (int kind = 0; kind < NUM_KINDS && st == TULLE_OK; kind++) {
-            tulle_exchange_t *exchange = p->laps[UCX][level][kind].exchange;
+            tulle_exchange_t *exchange = p->laps[kind][UCX][level].exchange;
             st = exchange != NULL ? tulle_exchange_start(exchange, NULL) : TULLE_OK;
             if (st == TULLE_OK && exchange != NULL)
                 st = tulle_exchange_wait(exchange);
@@ -224,16 +237,11 @@ static tulle_status_t try_ucx(probe_t *p)
     return tli_agree(p->comm->mpi, st);
 }
 
-/* Nobody asked for a carrier, and there is a choice. */
-static tulle_status_t make_ucx_levels(probe_t *p)
+static tulle_status_t make_ucx_levels(probe_t *p, const int is_wired[TULLE_TOPOLOGY_MAX_LEVELS])
 {
     tulle_status_t st = TULLE_OK;
-    int is_wired[TULLE_TOPOLOGY_MAX_LEVELS] = {0};
-    if (p->comm->is_carrier_asked || !tli_transport_is_built(TULLE_TRANSPORT_UCX))
-        return TULLE_OK;
-    TLI_TRY(find_wired_levels(p, is_wired));
     for (int level = 0; level < p->topology->num_levels && st == TULLE_OK; level++)
-        if (is_wired[level] && p->comm->carriers[level] == TULLE_TRANSPORT_MPI)
+        if (is_wired[level])
             st = make_ucx_level(p, level);
     if (st == TULLE_OK)
         st = try_ucx(p);
@@ -241,7 +249,6 @@ static tulle_status_t make_ucx_levels(probe_t *p)
         drop_ucx(p);
         st = tli_agree(p->comm->mpi, st == TULLE_ERR_NOMEM ? st : TULLE_OK);
     }
-done:
     return st;
 }
 
@@ -259,11 +266,51 @@ done:
     return st;
 }
 
+static int is_any(const int is_wired[TULLE_TOPOLOGY_MAX_LEVELS])
+{
+    int is_one = 0;
+    for (int level = 0; level < TULLE_TOPOLOGY_MAX_LEVELS; level++)
+        is_one |= is_wired[level];
+    return is_one;
+}
+
+/* Short exchanges, then long ones: behind long ones short ones take longer than among their like. */
+static tulle_status_t time_both(probe_t *p, double time_ms)
+{
+    tulle_status_t st = TULLE_OK;
+    int laps_per_kind = NUM_CANDIDATES * TULLE_TOPOLOGY_MAX_LEVELS;
+    double began = MPI_Wtime();
+    TLI_TRY(tli_time_exchanges(p->comm->mpi, time_ms / 2, LONE * laps_per_kind, &p->laps[ONE][0][0]));
+    TLI_TRY(tli_time_exchanges(p->comm->mpi, time_ms - (MPI_Wtime() - began) * 1e3, (NUM_KINDS - LONE) * laps_per_kind,
+                               &p->laps[LONE][0][0]));
+done:
+    return st;
+}
+
+/* UCX slows everything down by being there, with a thread for each rank: links are measured before, then both carriers
+ * in the same rounds. */
+static tulle_status_t time_all(probe_t *p, double began, double time_ms)
+{
+    tulle_status_t st = TULLE_OK;
+    int is_wired[TULLE_TOPOLOGY_MAX_LEVELS] = {0};
+    TLI_TRY(find_wired_levels(p, is_wired));
+    double left_ms = time_ms - (MPI_Wtime() - began) * 1e3;
+    TLI_TRY(time_both(p, is_any(is_wired) ? left_ms / 2 : left_ms));
+    for (int level = 0; level < p->topology->num_levels; level++)
+        p->alone[level] = times_of(p, level, GIVEN);
+    if (is_any(is_wired)) {
+        TLI_TRY(make_ucx_levels(p, is_wired));
+        TLI_TRY(time_both(p, time_ms - (MPI_Wtime() - began) * 1e3));
+    }
+done:
+    return st;
+}
+
 static void release(probe_t *p)
 {
     for (int level = 0; level < TULLE_TOPOLOGY_MAX_LEVELS; level++)
         for (int kind = 0; kind < NUM_KINDS; kind++)
-            tulle_exchange_destroy(&p->laps[GIVEN][level][kind].exchange);
+            tulle_exchange_destroy(&p->laps[kind][GIVEN][level].exchange);
     drop_ucx(p);
     tli_arena_release(&p->arena);
     tli_free(p);
@@ -291,10 +338,8 @@ tulle_status_t tulle_comm_probe(tulle_comm_t *comm, const tulle_probe_options_t 
     };
     for (int level = 0; level < topology->num_levels; level++)
         TLI_TRY(make_level(p, level, GIVEN));
-    TLI_TRY(make_far(p));
-    TLI_TRY(make_ucx_levels(p));
-    TLI_TRY(tli_time_exchanges(comm->mpi, (double)time_ms - (MPI_Wtime() - began) * 1e3,
-                               NUM_CANDIDATES * TULLE_TOPOLOGY_MAX_LEVELS * NUM_KINDS, &p->laps[0][0][0]));
+    TLI_TRY(make_collected(p));
+    TLI_TRY(time_all(p, began, (double)time_ms));
     TLI_TRY(conclude(p, topology));
     *topology_out = topology;
     topology = NULL;

@@ -18,15 +18,10 @@ int tli_probe_partner(const tulle_topology_t *topology, int level, int rank, int
 /** Most partners, up to a limit, that any rank has over a level; 0 = nothing crosses it. */
 int tli_probe_num_partners(const tulle_topology_t *topology, int level, int limit);
 
-/**
- * Owner of a row that, brought by rails, reaches a rank in two hops: into its node, and on over the innermost level.
- * @return rank; -1 when this cannot be: one node only, or no other rank in the innermost group
- */
-int tli_probe_far_owner(const tulle_topology_t *topology, int rank);
-
 /** Times of one level, each of the slowest rank. */
 typedef struct tli_probe_times {
-    double few_ns;  /* a small message for every rank */
+    double one_ns;  /* a small message for one rank of each group */
+    double few_ns;  /* one for every rank */
     double hop_ns;  /* what such a message adds to another that it waits for; 0 = not measured */
     double many_ns; /* one from each of num_many partners */
     double lone_ns; /* a large message for one rank of each group */

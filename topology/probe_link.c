@@ -45,6 +45,14 @@ static int neighbour_group(const tulle_topology_t *topology, int level, int rank
     return found;
 }
 
+/* 0, 1, 2, 3, ... to steps 1, -1, 2, -2, ... round a circle: who is near in one direction is chosen in the other, too.
+ */
+static int alternate(int number, int circle)
+{
+    int steps = number / 2 + 1;
+    return number % 2 == 0 ? steps : circle - steps;
+}
+
 int tli_probe_partner(const tulle_topology_t *topology, int level, int rank, int number)
 {
     const tli_level_t *here = &topology->levels[level];
@@ -52,20 +60,12 @@ int tli_probe_partner(const tulle_topology_t *topology, int level, int rank, int
     neighbour_group(topology, level, rank, 0, &num_groups);
     if (num_groups < 2)
         return -1;
-    int group = neighbour_group(topology, level, rank, 1 + number % (num_groups - 1), &num_groups);
+    int steps = alternate(number % (num_groups - 1), num_groups);
+    int group = neighbour_group(topology, level, rank, steps, &num_groups);
     int first = here->member_ptr[group], size = here->member_ptr[group + 1] - first;
     int turn = number / (num_groups - 1);
-    return turn < size ? here->members[first + (here->local_index[rank] + turn) % size] : -1;
-}
-
-int tli_probe_far_owner(const tulle_topology_t *topology, int rank)
-{
-    const tli_level_t *nodes = &topology->levels[0];
-    int port = tli_probe_partner(topology, topology->num_levels - 1, rank, 0);
-    int node = (nodes->group_of[rank] + 1) % nodes->num_groups, first = nodes->member_ptr[node];
-    if (port < 0 || nodes->num_groups == 1)
-        return -1;
-    return nodes->members[first + nodes->local_index[port] % (nodes->member_ptr[node + 1] - first)];
+    int shift = turn > 0 && turn < size ? alternate(turn - 1, size) : 0;
+    return turn < size ? here->members[first + (here->local_index[rank] + shift) % size] : -1;
 }
 
 int tli_probe_num_partners(const tulle_topology_t *topology, int level, int limit)
@@ -101,8 +101,10 @@ tulle_link_t tli_probe_link(const tulle_topology_t *topology, int level, const t
     double ranks_per_group = (double)topology->num_ranks / here->num_groups, bytes = (double)times->bytes;
     if (times->num_many == 0)
         return link;
-    link.latency_ns = fmax(times->hop_ns > 0 ? times->hop_ns : times->few_ns, 1.0);
-    link.bytes_per_second = bytes / tli_probe_excess_ns(times->lone_ns, times->few_ns) * NS_PER_SECOND;
+    double first_ns = ranks_per_group > 1 ? fmin(times->one_ns, times->few_ns) : times->few_ns;
+    link.latency_ns = fmax(times->hop_ns > 0 ? times->hop_ns : first_ns, 1.0);
+    link.group_overhead_ns = (times->few_ns - first_ns) / fmax(ranks_per_group - 1.0, 1.0);
+    link.bytes_per_second = bytes / tli_probe_excess_ns(times->lone_ns, times->one_ns) * NS_PER_SECOND;
     /* Here a group sends to one other only, so that nothing gets in its way. */
     link.group_bytes_per_second =
         ranks_per_group * bytes / tli_probe_excess_ns(times->all_ns, times->few_ns) * NS_PER_SECOND;

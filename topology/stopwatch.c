@@ -76,7 +76,6 @@ tulle_status_t tli_time_exchanges(MPI_Comm mpi, double time_ms, int num_laps, tl
         int num = num_rounds * turns_of(&laps[i]);
         TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, ns, num, MPI_DOUBLE, MPI_MAX, mpi));
         qsort(ns, (size_t)num, sizeof *ns, compare_doubles);
-        laps[i].least_ns = ns[0];
         laps[i].median_ns = (ns[(num - 1) / 2] + ns[num / 2]) / 2;
     }
 done:

@@ -17,8 +17,7 @@ typedef struct tli_lap {
     tulle_exchange_t *exchange;                  /* borrowed; NULL on every rank = none: its times are 0 */
     int num_turns;                               /* times that it runs in each round; 0 = once */
     double ns[TLI_MOST_ROUNDS * TLI_MOST_TURNS]; /* [rounds * turns] scratch */
-    double least_ns;  /* for short exchanges: busy moments only ever add to them; equal on every rank */
-    double median_ns; /* for long ones: a rank that is late sees less of them; equal on every rank */
+    double median_ns;                            /* equal on every rank */
 } tli_lap_t;
 
 /**

@@ -82,18 +82,24 @@ static void test_partners_in_equal_groups_are_chosen_equally_often(void **state)
     }
 }
 
-static void test_far_owner_is_on_another_node_and_its_rail_is_not_the_rank(void **state)
+/* With two ways between two ranks that send to each other, rows of one carry what TCP has to say of the other's. */
+static void test_partners_choose_each_other_where_their_number_allows(void **state)
 {
-    for (uint64_t seed = 1; seed <= 60; seed++) {
-        uint64_t random = seed;
-        tulle_topology_t *topology = trees_random_topology(&random);
-        int innermost = tulle_topology_num_levels(topology) - 1;
-        for (int rank = 0; rank < tulle_topology_num_ranks(topology); rank++) {
-            int owner = tli_probe_far_owner(topology, rank);
-            int has_way = tulle_topology_num_groups(topology, 0) > 1 && count_beside(topology, innermost, rank) > 0;
-            assert_int_equal(owner >= 0, has_way);
-            if (owner >= 0)
-                assert_int_not_equal(tulle_topology_group(topology, 0, owner), tulle_topology_group(topology, 0, rank));
+    static const char *const texts[] = {"4x4", "2x8", "5x3", "3x2x3"};
+    for (size_t t = 0; t < sizeof texts / sizeof *texts; t++) {
+        tulle_topology_t *topology = NULL;
+        assert_int_equal(tulle_topology_parse(texts[t], 0, &topology), TULLE_OK);
+        int num_beside = count_beside(topology, 0, 0), num_ranks = tulle_topology_num_ranks(topology);
+        for (int rank = 0; rank < num_ranks; rank++) {
+            for (int i = 0; i < num_beside; i++) {
+                int partner = tli_probe_partner(topology, 0, rank, i), is_mutual = 0;
+                for (int k = 0; k <= i + 1 && k < num_beside; k++)
+                    is_mutual |= tli_probe_partner(topology, 0, partner, k) == rank;
+                assert_true(is_mutual || tulle_topology_num_groups(topology, 0) > 2);
+                for (int k = 0; k < num_beside; k++)
+                    is_mutual |= tli_probe_partner(topology, 0, partner, k) == rank;
+                assert_true(is_mutual);
+            }
         }
         tulle_topology_destroy(&topology);
     }
@@ -110,12 +116,14 @@ static void assert_near(double actual, double expected)
 static void test_link_follows_from_times(void **state)
 {
     tulle_topology_t *topology = NULL;
-    tulle_link_t before = {1, 1, 1, 1, 1};
-    tli_probe_times_t times = {.few_ns = 1000, .many_ns = 3100, .lone_ns = 5000, .all_ns = 9000, .num_many = 8};
+    tulle_link_t before = {1, 1, 1, 1, 1, 1};
+    tli_probe_times_t times = {.few_ns = 1000, .many_ns = 3100, .lone_ns = 4700, .all_ns = 9000, .num_many = 8};
+    times.one_ns = 700;
     times.bytes = 8000;
     assert_int_equal(tulle_topology_parse("2x4", 0, &topology), TULLE_OK);
     tulle_link_t link = tli_probe_link(topology, 0, &times, &before);
-    assert_near(link.latency_ns, 1000);
+    assert_near(link.latency_ns, 700);
+    assert_near(link.group_overhead_ns, 100); /* of each of three further ranks */
     assert_near(link.overhead_ns, 300);
     assert_near(link.bytes_per_second, 2e9);
     assert_near(link.group_bytes_per_second, 4e9); /* four ranks, 8000 bytes each, 8000 ns */
@@ -123,6 +131,7 @@ static void test_link_follows_from_times(void **state)
     times.hop_ns = 50;
     link = tli_probe_link(topology, 1, &times, &before);
     assert_near(link.latency_ns, 50);
+    assert_near(link.group_overhead_ns, 0); /* a rank is a group by itself */
     assert_near(link.group_bytes_per_second, 1e9);
     assert_int_equal(link.num_links, 1); /* as before: between ranks there is nothing to count */
     times.num_many = 0;
@@ -136,20 +145,22 @@ static int is_sane(const tulle_link_t *link)
 {
     return isfinite(link->latency_ns) && link->latency_ns > 0 && isfinite(link->bytes_per_second) &&
            link->bytes_per_second > 0 && link->num_links >= 0 && isfinite(link->overhead_ns) &&
-           link->overhead_ns >= 0 && isfinite(link->group_bytes_per_second) && link->group_bytes_per_second > 0;
+           link->overhead_ns >= 0 && isfinite(link->group_bytes_per_second) && link->group_bytes_per_second > 0 &&
+           isfinite(link->group_overhead_ns) && link->group_overhead_ns >= 0;
 }
 
 static void test_link_of_absurd_times_stays_usable(void **state)
 {
     static const double times_ns[] = {0, 1, 1e3, 1e12};
     tulle_topology_t *topology = NULL;
-    tulle_link_t before = {1, 1, 0, 0, 0};
+    tulle_link_t before = {1, 1, 0, 0, 0, 0};
     assert_int_equal(tulle_topology_parse("2x2x4", 0, &topology), TULLE_OK);
-    for (int i = 0; i < 4 * 4 * 4 * 4 * 2; i++) {
+    for (int i = 0; i < 4 * 4 * 4 * 4 * 2 * 4; i++) {
         tli_probe_times_t times = {.few_ns = times_ns[i % 4], .many_ns = times_ns[i / 4 % 4], .bytes = 1 << 20};
         times.lone_ns = times_ns[i / 16 % 4];
         times.all_ns = times_ns[i / 64 % 4];
-        times.num_many = i / 256 + 1;
+        times.num_many = i / 256 % 2 + 1;
+        times.one_ns = times_ns[i / 512];
         for (int level = 0; level < 3; level++) {
             tulle_link_t link = tli_probe_link(topology, level, &times, &before);
             assert_true(is_sane(&link));
@@ -341,7 +352,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         spt_test(test_partners_are_different_ranks_across_the_level),
         spt_test(test_partners_in_equal_groups_are_chosen_equally_often),
-        spt_test(test_far_owner_is_on_another_node_and_its_rail_is_not_the_rank),
+        spt_test(test_partners_choose_each_other_where_their_number_allows),
         spt_test(test_link_follows_from_times),
         spt_test(test_link_of_absurd_times_stays_usable),
         spt_test(test_carrier_is_ucx_only_where_it_gains_and_loses_nowhere),
