@@ -10,7 +10,7 @@
 #include "topology/model.h"
 
 /* Words of each node; then, for each rank, rows that it sends and receives whatever the plans do. */
-enum { ROWS_IN, ROWS_OUT, MESSAGES_IN, MESSAGES_OUT, PARTNERS_IN, PARTNERS_OUT, NODE_WORDS };
+enum { ROWS_IN, ROWS_OUT, MESSAGES_IN, MESSAGES_OUT, NODE_WORDS };
 
 static int64_t least(int64_t a, int64_t b)
 {
@@ -35,10 +35,8 @@ void tli_cover_flow_add(const tulle_topology_t *topology, int from, int to, cons
     int64_t messages = least(cover->num_cols, size_of(topology, from)) + least(cover->num_rows, size_of(topology, to));
     source[ROWS_OUT] += rows;
     source[MESSAGES_OUT] += messages;
-    source[PARTNERS_OUT] += rows > 0;
     target[ROWS_IN] += rows;
     target[MESSAGES_IN] += messages;
-    target[PARTNERS_IN] += rows > 0;
 }
 
 void tli_cover_flow_add_rank(const tulle_topology_t *topology, int rank, int is_sender, int64_t rows, int64_t *flow)
@@ -51,11 +49,10 @@ static double node_ns(const tulle_topology_t *topology, int node, int is_out, in
     const tli_level_t *nodes = &topology->levels[0];
     const int64_t *words = flow + (int64_t)NODE_WORDS * node;
     const int64_t *of_ranks = flow + (int64_t)NODE_WORDS * nodes->num_groups;
-    tli_load_t load = {.num_partners = words[is_out ? PARTNERS_OUT : PARTNERS_IN]};
+    tli_load_t load = {.hops = {1}};
     int64_t busiest = 0;
     load.messages[0] = words[is_out ? MESSAGES_OUT : MESSAGES_IN];
     load.bytes[0] = words[is_out ? ROWS_OUT : ROWS_IN] * row_bytes;
-    load.hops[0] = 1;
     for (int i = nodes->member_ptr[node]; i < nodes->member_ptr[node + 1]; i++) {
         int64_t rows = of_ranks[2 * (int64_t)nodes->members[i] + is_out];
         busiest = rows > busiest ? rows : busiest;

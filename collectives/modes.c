@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Which mode for which source node. AUTO counts what every way would move for every pair of nodes, begins with the way
- * that is cheapest for all pairs alike, and then changes the way of one pair at a time as long as the node gains. */
+ * Which mode for which source node. AUTO counts what every way would move for every pair of nodes, prices each for all
+ * pairs alike, begins with the cheapest, and then changes the way of one pair at a time as long as the node gains. What
+ * is taken is what costs the dearest node least. */
 #include "collectives/modes.h"
 
 #include <string.h>
@@ -22,6 +23,7 @@
 
 /* A mode with a choice of ports, in the order in which ties are decided. */
 typedef enum way { DIRECT, RAIL, BALANCED, STRIPED, AGGREGATED, NUM_WAYS } way_t;
+_Static_assert(TLI_NUM_PRICES == NUM_WAYS + 1, "one price for each way, and one for ways of pairs");
 
 static const tli_pair_mode_t mode_of_way[NUM_WAYS] = {
     [DIRECT] = TLI_PAIR_DIRECT,   [RAIL] = TLI_PAIR_ROUTED,           [BALANCED] = TLI_PAIR_ROUTED,
@@ -49,7 +51,7 @@ typedef struct choice {
     volume_t *volumes;   /* [num_pairs * NUM_WAYS] */
     int64_t *num_owners; /* [num_pairs] ranks that rows come from */
     int64_t *stamp;      /* [3][num_ranks of the job] owner that was last seen with a needer, a rail, a balanced port */
-    way_t *way;          /* [num_pairs] */
+    int *way;            /* [num_pairs] */
 } choice_t;
 
 static int size_of_node(const tulle_topology_t *topology, int node)
@@ -179,18 +181,17 @@ static double total_ns(const choice_t *c, const total_t *total)
 {
     const tli_node_route_t *route = c->route;
     int inner = route->topology->num_levels - 1;
-    tli_load_t load = {.num_partners = route->num_pairs};
+    tli_load_t load = {.hops = {1}};
     load.messages[0] = total->sum.messages;
     load.bytes[0] = total->sum.rows * route->row_bytes;
     load.busiest_bytes = total->sum.busiest_rows * route->row_bytes;
-    load.hops[0] = 1;
     load.messages[inner] = total->sum.inner_messages;
     load.bytes[inner] = total->sum.inner_rows * route->row_bytes;
     load.hops[inner] = total->num_with_hops[2] > 0 ? 2 : total->num_with_hops[1] > 0;
     return tli_cost_load_ns(route->topology, c->num_ranks, &load);
 }
 
-static const volume_t *volume_of(const choice_t *c, int pair, way_t way)
+static const volume_t *volume_of(const choice_t *c, int pair, int way)
 {
     return &c->volumes[(int64_t)pair * NUM_WAYS + way];
 }
@@ -217,21 +218,19 @@ static total_t total_of_ways(const choice_t *c)
 static void set_all(const choice_t *c, way_t way)
 {
     for (int pair = 0; pair < c->route->num_pairs; pair++)
-        c->way[pair] = way;
+        c->way[pair] = (int)way;
 }
 
-static void choose_alike(const choice_t *c)
+/* What the node's share takes with every way for all pairs; leaves them all at the cheapest. */
+static void price_alike(const choice_t *c)
 {
-    double best_ns = 0;
     way_t best = DIRECT;
+    double *price_ns = c->route->price_ns;
     for (int way = DIRECT; way < NUM_WAYS; way++) {
         set_all(c, (way_t)way);
         total_t total = total_of_ways(c);
-        double ns = total_ns(c, &total);
-        if (way == DIRECT || ns < best_ns) {
-            best_ns = ns;
-            best = (way_t)way;
-        }
+        price_ns[way] = total_ns(c, &total);
+        best = price_ns[way] < price_ns[best] ? (way_t)way : best;
     }
     set_all(c, best);
 }
@@ -239,13 +238,13 @@ static void choose_alike(const choice_t *c)
 /* The way of one pair that is best for the node, the others being as they are. Returns whether it changed. */
 static int improve_pair(const choice_t *c, int pair, total_t *total)
 {
-    way_t before = c->way[pair];
+    int before = c->way[pair];
     const volume_t *old = volume_of(c, pair, before);
     int64_t others = old->busiest_rows < total->sum.busiest_rows ? total->sum.busiest_rows : busiest_of_others(c, pair);
     double best_ns = (1 - LEAST_GAIN / c->route->num_pairs) * total_ns(c, total);
     total_t best = *total;
     for (int way = DIRECT; way < NUM_WAYS; way++) {
-        const volume_t *volume = volume_of(c, pair, (way_t)way);
+        const volume_t *volume = volume_of(c, pair, way);
         total_t with = *total;
         add_volume(&with, old, -1);
         add_volume(&with, volume, 1);
@@ -254,28 +253,36 @@ static int improve_pair(const choice_t *c, int pair, total_t *total)
         if (ns < best_ns) {
             best_ns = ns;
             best = with;
-            c->way[pair] = (way_t)way;
+            c->way[pair] = way;
         }
     }
     *total = best;
     return c->way[pair] != before;
 }
 
-/* Direct unless the promise is larger than what the model may be wrong by: a detour that saves little rarely pays. */
-static void choose_ways(const choice_t *c)
+static void price_ways(const choice_t *c)
 {
     int has_changed = 1;
-    set_all(c, DIRECT);
-    total_t direct = total_of_ways(c);
-    choose_alike(c);
+    price_alike(c);
     total_t total = total_of_ways(c);
     for (int pass = 0; pass < MOST_PASSES && has_changed; pass++) {
         has_changed = 0;
         for (int pair = 0; pair < c->route->num_pairs; pair++)
             has_changed |= improve_pair(c, pair, &total);
     }
-    if (total_ns(c, &total) > (1 - LEAST_PROMISE) * total_ns(c, &direct))
-        set_all(c, DIRECT);
+    c->route->price_ns[NUM_WAYS] = total_ns(c, &total);
+}
+
+/* Ways of their own, for pairs, must gain as much over one way for all as they must gain for a pair; and what is not
+ * direct must save more than what the model may be wrong by: a detour that saves little rarely pays. */
+static int cheapest(const double dearest_ns[TLI_NUM_PRICES])
+{
+    int best = DIRECT;
+    for (int way = DIRECT; way < NUM_WAYS; way++)
+        best = dearest_ns[way] < dearest_ns[best] ? way : best;
+    if (dearest_ns[NUM_WAYS] < (1 - LEAST_GAIN) * dearest_ns[best])
+        best = NUM_WAYS;
+    return dearest_ns[best] < (1 - LEAST_PROMISE) * dearest_ns[DIRECT] ? best : DIRECT;
 }
 
 static tulle_status_t find_rails(choice_t *c)
@@ -294,36 +301,45 @@ done:
     return st;
 }
 
-static tulle_status_t choose_automatically(tli_node_route_t *route)
+tulle_status_t tli_modes_price(tli_node_route_t *route)
 {
     tulle_status_t st = TULLE_OK;
-    const int *group_of = route->topology->levels[0].group_of;
     choice_t c = {.route = route, .num_ranks = size_of_node(route->topology, route->node)};
+    if (route->strategy != TULLE_STRATEGY_AUTO)
+        goto done;
     TLI_TRY(find_rails(&c));
     TLI_TRY(measure_pairs(&c));
     TLI_TRY(tli_arena_alloc(route->arena, route->num_pairs, sizeof *c.way, &c.way));
-    choose_ways(&c);
-    for (int pair = 0; pair < route->num_pairs; pair++)
-        route->mode[pair] = mode_of_way[c.way[pair]];
-    for (int64_t row = 0; row < route->outside.num_rows; row++)
-        if (c.way[route->pair_of_node[group_of[route->outside.owner[row]]]] == RAIL)
-            route->port[row] = c.rail_port[row];
+    if (route->num_pairs > 0)
+        price_ways(&c);
+    route->way = c.way;
+    route->rail_port = c.rail_port;
 done:
     return st;
 }
 
-tulle_status_t tli_choose_modes(tli_node_route_t *route)
+static void settle_automatically(tli_node_route_t *route, const double dearest_ns[TLI_NUM_PRICES])
+{
+    const int *group_of = route->topology->levels[0].group_of;
+    int chosen = cheapest(dearest_ns);
+    for (int pair = 0; pair < route->num_pairs; pair++) {
+        route->way[pair] = chosen == NUM_WAYS ? route->way[pair] : chosen;
+        route->mode[pair] = mode_of_way[route->way[pair]];
+    }
+    for (int64_t row = 0; row < route->outside.num_rows; row++)
+        if (route->way[route->pair_of_node[group_of[route->outside.owner[row]]]] == RAIL)
+            route->port[row] = route->rail_port[row];
+}
+
+void tli_modes_settle(tli_node_route_t *route, const double dearest_ns[TLI_NUM_PRICES])
 {
     static const tli_pair_mode_t fixed[] = {
         [TULLE_STRATEGY_DIRECT] = TLI_PAIR_DIRECT,   [TULLE_STRATEGY_RAIL] = TLI_PAIR_ROUTED,
         [TULLE_STRATEGY_BALANCED] = TLI_PAIR_ROUTED, [TULLE_STRATEGY_AGGREGATED] = TLI_PAIR_AGGREGATED,
         [TULLE_STRATEGY_STRIPED] = TLI_PAIR_STRIPED,
     };
-    tulle_status_t st = TULLE_OK;
     if (route->strategy == TULLE_STRATEGY_AUTO)
-        TLI_TRY(choose_automatically(route));
+        settle_automatically(route, dearest_ns);
     for (int pair = 0; route->strategy != TULLE_STRATEGY_AUTO && pair < route->num_pairs; pair++)
         route->mode[pair] = fixed[route->strategy];
-done:
-    return st;
 }

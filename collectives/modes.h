@@ -6,12 +6,19 @@
 #include "collectives/routes.h"
 
 /**
- * Choose the mode of every source node: the strategy's, or with AUTO the cheapest by the cost model, of the whole node:
- * its links and ranks are shared by all that it receives.
- * @param[in,out] route outside, port (balanced with AUTO) and the pairs are there; mode is filled, and port where rails
- *                      were chosen
- * @cost O(needs + pairs), with AUTO in addition O(pairs^2) at worst
+ * With AUTO, price every choice by the cost model, for the whole node: its links and ranks are shared by all that it
+ * receives. Else nothing.
+ * @param[in,out] route outside, port (balanced with AUTO) and the pairs are there; price_ns, way and rail_port are
+ * filled
+ * @cost O(needs + pairs), and O(pairs^2) at worst
  */
-tulle_status_t tli_choose_modes(tli_node_route_t *route);
+tulle_status_t tli_modes_price(tli_node_route_t *route);
+
+/**
+ * Choose the mode of every source node: the strategy's, or with AUTO what takes the dearest node least.
+ * @param[in,out] route      mode is filled, and port where rails were chosen
+ * @param[in]     dearest_ns with AUTO: of every price, the largest of all nodes
+ */
+void tli_modes_settle(tli_node_route_t *route, const double dearest_ns[TLI_NUM_PRICES]);
 
 #endif

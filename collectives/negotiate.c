@@ -136,13 +136,12 @@ done:
 }
 
 /* On the first rank of a node; on others the packets are empty and so is the route. */
-static tulle_status_t begin_route(negotiation_t *n, const tli_packets_t *member_needs, tli_node_route_t *route,
-                                  tli_packets_t *transit_out)
+static tulle_status_t begin_route(negotiation_t *n, const tli_packets_t *member_needs, tli_node_route_t *route)
 {
     tulle_status_t st = TULLE_OK;
     const tulle_topology_t *topology = n->comm->topology;
     tli_needs_t needs = {member_needs->ptr[member_needs->num_peers] / 2, NULL};
-    int64_t *records = NULL, at = 0;
+    int64_t at = 0;
     TLI_TRY(tli_arena_alloc_raw(&n->arena, needs.num, 3 * sizeof *needs.words, &needs.words));
     for (int p = 0; p < member_needs->num_peers; p++) {
         for (int64_t w = member_needs->ptr[p]; w < member_needs->ptr[p + 1]; w += 2) {
@@ -153,6 +152,29 @@ static tulle_status_t begin_route(negotiation_t *n, const tli_packets_t *member_
     }
     TLI_TRY(
         tli_route_begin(topology, my_node(n->comm), n->plan->strategy, n->plan->row_bytes, &needs, &n->arena, route));
+done:
+    return st;
+}
+
+/* All ranks, whatever their status; those that are not the first of their node have no prices. */
+static tulle_status_t find_dearest(const negotiation_t *n, tulle_status_t local, const tli_node_route_t *route,
+                                   double dearest_ns[TLI_NUM_PRICES])
+{
+    tulle_status_t st = local;
+    if (local == TULLE_OK)
+        memcpy(dearest_ns, route->price_ns, sizeof route->price_ns);
+    TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, dearest_ns, TLI_NUM_PRICES, MPI_DOUBLE, MPI_MAX, n->comm->mpi));
+done:
+    return st;
+}
+
+static tulle_status_t settle_route(negotiation_t *n, const double dearest_ns[TLI_NUM_PRICES], tli_node_route_t *route,
+                                   tli_packets_t *transit_out)
+{
+    tulle_status_t st = TULLE_OK;
+    const tulle_topology_t *topology = n->comm->topology;
+    int64_t *records = NULL;
+    TLI_TRY(tli_route_settle(route, dearest_ns));
     TLI_TRY(tli_arena_alloc_raw(&n->arena, route->transit.num, 4 * sizeof *records, &records));
     for (int64_t i = 0; i < route->transit.num; i++) {
         const int64_t *asked = route->transit.words + 3 * i;
@@ -222,6 +244,7 @@ static tulle_status_t receive_routed(negotiation_t *n, tulle_status_t local, tul
     tli_node_route_t route;
     tli_packets_t needs = {0}, member_needs = {0}, transit_out = {0}, transit_in = {0, NULL, (int64_t[]){0}, NULL};
     tli_packets_t messages = {0}, told = {0};
+    double dearest_ns[TLI_NUM_PRICES] = {0};
     tulle_status_t st = local;
     int may_collect =
         strategy == TULLE_STRATEGY_AUTO || strategy == TULLE_STRATEGY_AGGREGATED || strategy == TULLE_STRATEGY_STRIPED;
@@ -229,7 +252,11 @@ static tulle_status_t receive_routed(negotiation_t *n, tulle_status_t local, tul
         st = pack_needs(n, &needs);
     st = tli_sparse_exchange(n->comm, st, &needs, &n->arena, &member_needs);
     if (st == TULLE_OK)
-        st = begin_route(n, &member_needs, &route, &transit_out);
+        st = begin_route(n, &member_needs, &route);
+    if (strategy == TULLE_STRATEGY_AUTO)
+        st = find_dearest(n, st, &route, dearest_ns);
+    if (st == TULLE_OK)
+        st = settle_route(n, dearest_ns, &route, &transit_out);
     if (may_collect)
         st = tli_sparse_exchange(n->comm, st, &transit_out, &n->arena, &transit_in);
     if (st == TULLE_OK)

@@ -135,10 +135,15 @@ tulle_status_t tli_route_begin(const tulle_topology_t *topology, int node, tulle
     TLI_TRY(tli_row_set_build(&outside, arena, &route->outside));
     TLI_TRY(list_pairs(route));
     TLI_TRY(choose_ports(route));
-    TLI_TRY(tli_choose_modes(route));
-    TLI_TRY(ask_transit(route));
+    TLI_TRY(tli_modes_price(route));
 done:
     return st;
+}
+
+tulle_status_t tli_route_settle(tli_node_route_t *route, const double dearest_ns[TLI_NUM_PRICES])
+{
+    tli_modes_settle(route, dearest_ns);
+    return ask_transit(route);
 }
 
 /* --- finish: hops ------------------------------------------------------------------------------------------------ */

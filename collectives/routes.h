@@ -3,7 +3,9 @@
  * clock, no pointer or hash order. One node is routed at a time, from the needs of its ranks alone; the same code plans
  * a real job, where the first rank of each node calls it, and a machine of thousands of virtual ranks in one process.
  *
- *     needs of a node --begin--> crossings, transit asked of other nodes
+ *     needs of a node --begin--> crossings, prices
+ *                                     |
+ *     prices of all nodes --settle--> modes, transit asked of other nodes
  *                                     |
  *     transit asked by other nodes --finish--> messages that the node's ranks receive
  */
@@ -50,6 +52,9 @@ typedef struct tli_route_messages {
     int64_t *rows;     /* [ptr[num] * 2] owner's rank, row there; ascending within a message */
 } tli_route_messages_t;
 
+/** Choices that AUTO prices: five ways for all pairs of nodes alike, and one for each pair. */
+#define TLI_NUM_PRICES 6
+
 /** State of routing one node between begin and finish; all memory is in the arena given to begin. */
 typedef struct tli_node_route {
     const tulle_topology_t *topology;
@@ -57,18 +62,20 @@ typedef struct tli_node_route {
     tulle_strategy_t strategy;
     int64_t row_bytes;
     tli_arena_t *arena;
-    tli_needs_t inside;            /* needs whose owner is on this node */
-    tli_row_set_t outside;         /* rows that must cross into this node */
-    int *port;                     /* [outside.num_rows] rank on which the row lands; unused for direct pairs */
-    int num_pairs;                 /* [count] source nodes */
-    int *pair_of_node;             /* [num_nodes] index of the pair, -1 if this node needs nothing from there */
-    tli_pair_mode_t *mode;         /* [num_pairs] */
-    tli_needs_t transit;           /* (owner, row, sender) asked of other nodes: rows to collect on their sender */
-    tli_route_messages_t messages; /* after finish */
+    tli_needs_t inside;              /* needs whose owner is on this node */
+    tli_row_set_t outside;           /* rows that must cross into this node */
+    int *port;                       /* [outside.num_rows] rank on which the row lands; unused for direct pairs */
+    int num_pairs;                   /* [count] source nodes */
+    int *pair_of_node;               /* [num_nodes] index of the pair, -1 if this node needs nothing from there */
+    tli_pair_mode_t *mode;           /* [num_pairs] after settle */
+    double price_ns[TLI_NUM_PRICES]; /* AUTO: what the node's share takes, by choice; 0 where nothing enters */
+    int *way, *rail_port;            /* AUTO: [num_pairs] best ways for pairs; [outside.num_rows] ports of rails */
+    tli_needs_t transit;             /* (owner, row, sender) asked of other nodes: rows to collect on their sender */
+    tli_route_messages_t messages;   /* after finish */
 } tli_node_route_t;
 
 /**
- * Decide, for every row that must enter the node, by which mode and on which port.
+ * Find, for every row that must enter the node, its port, and with AUTO what its modes would cost.
  * @param[in] topology  borrowed, as all of the route, until the route is no longer used
  * @param[in] needs     of this node's ranks; any order, duplicates allowed; own rows must be left out; reordered
  * @param[in] row_bytes [bytes] for the cost model of AUTO
@@ -76,6 +83,12 @@ typedef struct tli_node_route {
  */
 tulle_status_t tli_route_begin(const tulle_topology_t *topology, int node, tulle_strategy_t strategy, int64_t row_bytes,
                                const tli_needs_t *needs, tli_arena_t *arena, tli_node_route_t *route);
+
+/**
+ * Decide by which mode rows come.
+ * @param[in] dearest_ns with AUTO: of every price, the largest of all nodes; the same on all, so that they choose alike
+ */
+tulle_status_t tli_route_settle(tli_node_route_t *route, const double dearest_ns[TLI_NUM_PRICES]);
 
 /**
  * Lay out all messages that ranks of the node receive.

@@ -177,7 +177,7 @@ done:
 /* The node's load from the flows of its ranks. */
 static tli_load_t load_of_node(const counting_t *c, const tli_packets_t *summaries, int direction, int way)
 {
-    tli_load_t load = {.num_partners = c->num_sources};
+    tli_load_t load = {.messages = {0}};
     int outermost = 0;
     for (int p = 0; p < summaries->num_peers; p++) {
         flow_t flow;

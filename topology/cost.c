@@ -9,6 +9,12 @@
 
 #define NS_PER_SECOND 1e9
 
+/* [bytes] What networks cut long messages into; the stages between two ranks work on several pieces at once. */
+#define PIECE_BYTES 65536.0
+
+/* Part of the shorter of starting messages and moving bytes that the longer one does not hide. */
+#define NOT_HIDDEN 0.15
+
 /* Groups of a level in one node: its ranks at the last level, those of the mean node above. */
 static double groups_per_node(const tulle_topology_t *topology, int level, int num_ranks)
 {
@@ -27,25 +33,33 @@ static double rate_of_level(const tulle_topology_t *topology, int level, int num
     return link->group_bytes_per_second > 0 ? fmin(rate, link->group_bytes_per_second * groups) : rate;
 }
 
-/* For a partner that is busy with another: with one alone nobody is in the way. */
-static double waiting_ns(const tulle_link_t *link, const tli_load_t *load)
+/* A message begins to leave when it is whole, and is passed on when it is whole again: with short ones, or the pieces
+ * of a long one, that falls into the time of others, but for half of the last. */
+static double last_piece_ns(const tulle_link_t *link, const tli_load_t *load)
 {
     double mean_bytes = (double)load->bytes[0] / (double)load->messages[0];
-    return load->num_partners > 1 ? mean_bytes / link->bytes_per_second * NS_PER_SECOND / 2 : 0.0;
+    return fmin(mean_bytes, PIECE_BYTES) / 2 / link->bytes_per_second * NS_PER_SECOND;
+}
+
+/* The first message of each rank takes its turn with those of the others of its group; then each rank goes on alone. */
+static double starting_ns(const tulle_topology_t *topology, int level, int num_ranks, double messages)
+{
+    const tulle_link_t *link = &topology->levels[level].link;
+    double overhead_ns = link->overhead_ns > 0 ? link->overhead_ns : link->latency_ns;
+    double first = fmin(messages, num_ranks) / groups_per_node(topology, level, num_ranks); /* of one group */
+    return link->group_overhead_ns * fmax(0.0, first - 1.0) + overhead_ns * fmax(0.0, messages / num_ranks - 1.0);
 }
 
 static double level_ns(const tulle_topology_t *topology, int level, int num_ranks, const tli_load_t *load)
 {
     const tulle_link_t *link = &topology->levels[level].link;
     double messages = (double)load->messages[level], bytes = (double)load->bytes[level];
-    double overhead_ns = link->overhead_ns > 0 ? link->overhead_ns : link->latency_ns;
-    double further = fmax(0.0, messages / num_ranks - 1.0);
     double seconds = bytes / rate_of_level(topology, level, num_ranks, load->messages[level]);
     if (level == 0)
         seconds = fmax(seconds, (double)load->busiest_bytes / link->bytes_per_second);
-    double starting_ns = overhead_ns * further, moving_ns = seconds * NS_PER_SECOND;
-    return link->latency_ns * load->hops[level] + fmax(starting_ns, moving_ns) + fmin(starting_ns, moving_ns) / 2.0 +
-           (level == 0 ? waiting_ns(link, load) : 0.0);
+    double starting = starting_ns(topology, level, num_ranks, messages), moving = seconds * NS_PER_SECOND;
+    return link->latency_ns * load->hops[level] + fmax(starting, moving) + NOT_HIDDEN * fmin(starting, moving) +
+           (level == 0 ? last_piece_ns(link, load) : 0.0);
 }
 
 double tli_cost_load_ns(const tulle_topology_t *topology, int num_ranks, const tli_load_t *load)

@@ -14,20 +14,20 @@ typedef struct tli_load {
     int64_t bytes[TULLE_TOPOLOGY_MAX_LEVELS];    /* [bytes] of these messages */
     int hops[TULLE_TOPOLOGY_MAX_LEVELS]; /* [count] one after the other on the longest way of a row; 0 where messages do
                                             not wait for others */
-    int64_t num_partners;                /* [count] other nodes of these messages */
     int64_t busiest_bytes;               /* [bytes] between nodes, of one rank */
 } tli_load_t;
 
 /**
- * Time for a node's share of one exchange: the max-rate model, over all levels. A rank starts its messages one after
- * the other; meanwhile bytes leave a group by its links, of which m messages use at most m, and no faster than the
- * group can inject. Of these two the shorter hides half behind the longer. A hop that waits for another pays its
- * latency on top. Between nodes one rank drives one link; with several partners half a mean message is waited for,
- * because the partner may be busy with another.
+ * Time for a node's share of one exchange: the max-rate model, over all levels. The first messages of the ranks of a
+ * group take turns, then each rank starts its further ones by itself; meanwhile bytes leave a group by its links, of
+ * which m messages use at most m, and no faster than the group can inject. Of these two most of the shorter hides
+ * behind the longer. A hop that waits for another pays its latency on top. Between nodes one rank drives one link, and
+ * half of the last message, or of its last piece, is waited for with nothing to hide behind.
  *
- *     T = sum over levels: latency * hops + max(s, b) + min(s, b) / 2,
- *         s = overhead * (messages / ranks - 1), b = bytes / rate,
- *         rate = min(group rate, links * bandwidth, messages * bandwidth), the first two of all groups in the node
+ *     T = sum over levels: latency * hops + max(s, b) + 0.15 min(s, b) + p,
+ *         s = group overhead * (ranks of a group that send - 1) + overhead * (messages / ranks - 1), b = bytes / rate,
+ *         rate = min(group rate, links * bandwidth, messages * bandwidth), the first two of all groups in the node,
+ *         p = min(bytes / messages, 64 KiB) / 2 / bandwidth, between nodes only
  *
  * @param[in] topology  borrowed
  * @param[in] num_ranks [count] of the node

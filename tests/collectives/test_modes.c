@@ -53,7 +53,6 @@ static double price(const virtual_world_t *world, int64_t row_bytes)
     for (int node = 0; node < world->num_nodes; node++) {
         int num_ranks = topology->levels[0].member_ptr[node + 1] - topology->levels[0].member_ptr[node];
         memcpy(loads[node].hops, hops, sizeof hops);
-        loads[node].num_partners = world->routes[node].num_pairs;
         dearest = fmax(dearest, tli_cost_load_ns(topology, num_ranks, &loads[node]));
     }
     free(of_rank);
@@ -90,7 +89,7 @@ static void compare(const virtual_job_t *job, int64_t row_bytes, tally_t *tally)
 
 static void init_links(tulle_topology_t *topology, double bytes_per_second, int num_links)
 {
-    tulle_link_t network = {30000, bytes_per_second, num_links, 9000, 0}, inside = {3000, 5e9, 0, 100, 0};
+    tulle_link_t network = {30000, bytes_per_second, num_links, 9000, 0, 0}, inside = {3000, 5e9, 0, 100, 0, 0};
     assert_int_equal(tulle_topology_set_link(topology, 0, &network), TULLE_OK);
     for (int level = 1; level < tulle_topology_num_levels(topology); level++)
         assert_int_equal(tulle_topology_set_link(topology, level, &inside), TULLE_OK);
@@ -147,6 +146,49 @@ static void test_auto_messages_of_all_pairs_share_the_ranks(void **state)
 {
     check_same_need_of_nodes(1, TLI_PAIR_DIRECT);
     check_same_need_of_nodes(15, TLI_PAIR_DIRECT);
+}
+
+/* --- the plan as a whole ----------------------------------------------------------------------------------------- */
+
+static double dearest(const virtual_world_t *world, int choice)
+{
+    double ns = 0;
+    for (int node = 0; node < world->num_nodes; node++)
+        ns = fmax(ns, world->routes[node].price_ns[choice]);
+    return ns;
+}
+
+static int num_modes(const virtual_world_t *world)
+{
+    int num = 0, is_used[TLI_NUM_PAIR_MODES] = {0};
+    for (int node = 0; node < world->num_nodes; node++)
+        for (int pair = 0; pair < world->routes[node].num_pairs; pair++)
+            is_used[world->routes[node].mode[pair]] = 1;
+    for (int mode = 0; mode < TLI_NUM_PAIR_MODES; mode++)
+        num += is_used[mode];
+    return num;
+}
+
+/* Nodes that choose each for itself may be dearer together than one way for all: then that is taken, by all of them.
+ * The first price is that of going directly, the last that of ways of their own for pairs. */
+static void check_whole(const virtual_job_t *job)
+{
+    virtual_world_t world = virtual_world_routed(job, TULLE_STRATEGY_AUTO);
+    double alike = HUGE_VAL, direct = dearest(&world, 0), own = dearest(&world, TLI_NUM_PRICES - 1);
+    for (int choice = 0; choice < TLI_NUM_PRICES - 1; choice++)
+        alike = fmin(alike, dearest(&world, choice));
+    if (own > 0.91 * alike)
+        virtual_require(&world, num_modes(&world) <= 1);
+    if (fmin(own, alike) > 0.96 * direct) {
+        for (int node = 0; node < world.num_nodes; node++)
+            virtual_require(&world, num_pairs_in_mode(&world, node, TLI_PAIR_DIRECT) == world.routes[node].num_pairs);
+    }
+    virtual_world_release(&world);
+}
+
+static void test_auto_goes_one_way_unless_ways_of_pairs_gain_on_the_whole(void **state)
+{
+    virtual_for_all_jobs(check_whole);
 }
 
 /* --- striping ---------------------------------------------------------------------------------------------------- */
@@ -216,6 +258,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_auto_costs_about_what_the_best_strategy_does),
         cmocka_unit_test(test_auto_messages_of_all_pairs_share_the_ranks),
+        cmocka_unit_test(test_auto_goes_one_way_unless_ways_of_pairs_gain_on_the_whole),
         cmocka_unit_test(test_auto_one_hot_owner_is_striped_over_several_links),
         cmocka_unit_test(test_striped_delivers_over_rails_with_the_least_volume),
     };

@@ -2,6 +2,7 @@
  * The two steps of routing for every node, with the exchange of transit between them done by hand. */
 #include "virtual_world.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -58,6 +59,18 @@ static tulle_status_t begin_all(virtual_world_t *world, int64_t row_bytes, uint6
     return st;
 }
 
+static tulle_status_t settle_all(virtual_world_t *world)
+{
+    tulle_status_t st = TULLE_OK;
+    double dearest_ns[TLI_NUM_PRICES] = {0};
+    for (int node = 0; node < world->num_nodes; node++)
+        for (int i = 0; i < TLI_NUM_PRICES; i++)
+            dearest_ns[i] = fmax(dearest_ns[i], world->routes[node].price_ns[i]);
+    for (int node = 0; node < world->num_nodes && st == TULLE_OK; node++)
+        st = tli_route_settle(&world->routes[node], dearest_ns);
+    return st;
+}
+
 static tulle_status_t finish_all(virtual_world_t *world, uint64_t seed)
 {
     tulle_status_t st = TULLE_OK;
@@ -103,6 +116,8 @@ tulle_status_t virtual_world_route(const virtual_job_t *job, tulle_strategy_t st
     world->arenas = virtual_alloc(world->num_nodes, sizeof *world->arenas);
     world->routes = virtual_alloc(world->num_nodes, sizeof *world->routes);
     st = begin_all(world, row_bytes, seed);
+    if (st == TULLE_OK)
+        st = settle_all(world);
     if (st == TULLE_OK)
         st = finish_all(world, seed);
     if (st == TULLE_OK)
