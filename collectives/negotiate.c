@@ -6,12 +6,10 @@
 #include <string.h>
 
 #include "collectives/routes.h"
+#include "collectives/row_runs.h"
 #include "src/agree.h"
 #include "src/sort.h"
 #include "src/sparse_exchange.h"
-
-/* Of an expectation: see pack_expectations(). */
-#define HEAD_WORDS 3
 
 typedef struct negotiation {
     tulle_comm_t *comm;
@@ -20,8 +18,8 @@ typedef struct negotiation {
     tli_arena_t arena;       /* scratch */
     int64_t *owner, *row;    /* [num_remote of the plan] distinct remote rows that this rank needs, ascending */
     int64_t *distinct_of;    /* [num_needed] place of each remote need among them */
-    int64_t *by_row;         /* [slots * 3] owner, row, slot: ascending, to find a slot */
-    int64_t next_found;      /* place in by_row after that of the last slot found */
+    int64_t found_message;   /* incoming message of the last slot that was looked up */
+    int64_t next_found;      /* slot after it */
     int64_t *place_of_owned; /* [num_owned] among the published rows, where the row is one */
 } negotiation_t;
 
@@ -36,12 +34,32 @@ static int my_node(const tulle_comm_t *comm)
     return comm->topology->levels[0].group_of[comm->rank];
 }
 
-/* Remote needs as records of owner, row, place in the pattern: ascending, as most patterns list them, or sorted. */
-static tulle_status_t list_remote_needs(negotiation_t *n, int64_t **records_out, int64_t *num_out)
+/* Most patterns list remote needs in ascending order, equal ones side by side: then they are taken as they come. */
+static int take_ascending_needs(negotiation_t *n)
+{
+    const tulle_pattern_t *pattern = n->pattern;
+    int64_t num = 0, last_owner = -1, last_row = -1;
+    int is_ascending = 1;
+    for (int64_t i = 0; i < pattern->num_needed && is_ascending; i++) {
+        int64_t owner = pattern->owner_rank[i], row = pattern->owner_row[i];
+        if (owner == n->comm->rank)
+            continue;
+        is_ascending = owner > last_owner || (owner == last_owner && row >= last_row);
+        num += owner != last_owner || row != last_row;
+        n->owner[num - 1] = last_owner = owner;
+        n->row[num - 1] = last_row = row;
+        n->distinct_of[i] = num - 1;
+    }
+    n->plan->num_remote = num;
+    return is_ascending;
+}
+
+/* In any order: as sorted records of owner, row, place in the pattern. */
+static tulle_status_t sort_needs(negotiation_t *n)
 {
     tulle_status_t st = TULLE_OK;
     const tulle_pattern_t *pattern = n->pattern;
-    int64_t *records = NULL, *scratch = NULL, num = 0;
+    int64_t *records = NULL, *scratch = NULL, num = 0, num_distinct = 0;
     TLI_TRY(tli_arena_alloc_raw(&n->arena, pattern->num_needed, 3 * sizeof *records, &records));
     TLI_TRY(tli_arena_alloc_raw(&n->arena, pattern->num_needed, 3 * sizeof *records, &scratch));
     for (int64_t i = 0; i < pattern->num_needed; i++) {
@@ -53,8 +71,14 @@ static tulle_status_t list_remote_needs(negotiation_t *n, int64_t **records_out,
         }
     }
     tli_sort_by(records, scratch, num, 3, 2);
-    *records_out = records;
-    *num_out = num;
+    for (int64_t i = 0; i < num; i++) {
+        const int64_t *need = records + 3 * i;
+        num_distinct += i == 0 || need[0] != need[-3] || need[1] != need[-2];
+        n->owner[num_distinct - 1] = need[0];
+        n->row[num_distinct - 1] = need[1];
+        n->distinct_of[need[2]] = num_distinct - 1;
+    }
+    n->plan->num_remote = num_distinct;
 done:
     return st;
 }
@@ -62,20 +86,11 @@ done:
 static tulle_status_t find_distinct_needs(negotiation_t *n)
 {
     tulle_status_t st = TULLE_OK;
-    int64_t *records = NULL, num = 0, num_distinct = 0;
-    TLI_TRY(list_remote_needs(n, &records, &num));
-    TLI_TRY(tli_arena_alloc_raw(&n->arena, num, sizeof(int64_t), &n->owner));
-    TLI_TRY(tli_arena_alloc_raw(&n->arena, num, sizeof(int64_t), &n->row));
+    TLI_TRY(tli_arena_alloc_raw(&n->arena, n->pattern->num_needed, sizeof(int64_t), &n->owner));
+    TLI_TRY(tli_arena_alloc_raw(&n->arena, n->pattern->num_needed, sizeof(int64_t), &n->row));
     TLI_TRY(tli_arena_alloc_raw(&n->arena, n->pattern->num_needed, sizeof(int64_t), &n->distinct_of));
-    for (int64_t i = 0; i < num; i++) {
-        const int64_t *need = records + 3 * i;
-        if (i == 0 || need[0] != need[-3] || need[1] != need[-2]) {
-            n->owner[num_distinct] = need[0];
-            n->row[num_distinct++] = need[1];
-        }
-        n->distinct_of[need[2]] = num_distinct - 1;
-    }
-    n->plan->num_remote = num_distinct;
+    if (!take_ascending_needs(n))
+        TLI_TRY(sort_needs(n));
 done:
     return st;
 }
@@ -118,19 +133,37 @@ done:
     return st;
 }
 
+/* One packet, for the first rank of the node. */
 static tulle_status_t pack_needs(negotiation_t *n, tli_packets_t *packets)
 {
     tulle_status_t st = TULLE_OK;
-    int64_t *records = NULL;
-    int leader = first_rank_of_node(n->comm->topology, my_node(n->comm));
+    tli_packets_t out = {1, NULL, NULL, NULL};
     int64_t num = n->plan->num_remote;
-    TLI_TRY(tli_arena_alloc_raw(&n->arena, num, 3 * sizeof *records, &records));
-    for (int64_t i = 0; i < num; i++) {
-        records[3 * i] = leader;
-        records[3 * i + 1] = n->owner[i];
-        records[3 * i + 2] = n->row[i];
+    TLI_TRY(tli_arena_alloc(&n->arena, 1, sizeof *out.peer, &out.peer));
+    TLI_TRY(tli_arena_alloc(&n->arena, 2, sizeof *out.ptr, &out.ptr));
+    TLI_TRY(tli_arena_alloc_raw(&n->arena, tli_row_runs_most(num), sizeof *out.words, &out.words));
+    out.peer[0] = first_rank_of_node(n->comm->topology, my_node(n->comm));
+    out.ptr[1] = tli_row_runs_put(n->owner, n->row, 1, num, out.words);
+    *packets = out;
+done:
+    return st;
+}
+
+static tulle_status_t list_needs_of_members(negotiation_t *n, const tli_packets_t *member_needs, tli_needs_t *needs)
+{
+    tulle_status_t st = TULLE_OK;
+    int64_t num = 0;
+    for (int p = 0; p < member_needs->num_peers; p++)
+        num += member_needs->words[member_needs->ptr[p]];
+    TLI_TRY(tli_arena_alloc_raw(&n->arena, num, 3 * sizeof *needs->words, &needs->words));
+    for (int p = 0; p < member_needs->num_peers; p++) {
+        const int64_t *words = member_needs->words + member_needs->ptr[p];
+        int64_t *first = needs->words + 3 * needs->num;
+        tli_row_runs_get(words, 3, first, first + 1);
+        for (int64_t i = 0; i < words[0]; i++)
+            first[3 * i + 2] = member_needs->peer[p];
+        needs->num += words[0];
     }
-    TLI_TRY(tli_packets_from_records(&n->arena, records, num, 3, packets));
 done:
     return st;
 }
@@ -140,16 +173,8 @@ static tulle_status_t begin_route(negotiation_t *n, const tli_packets_t *member_
 {
     tulle_status_t st = TULLE_OK;
     const tulle_topology_t *topology = n->comm->topology;
-    tli_needs_t needs = {member_needs->ptr[member_needs->num_peers] / 2, NULL};
-    int64_t at = 0;
-    TLI_TRY(tli_arena_alloc_raw(&n->arena, needs.num, 3 * sizeof *needs.words, &needs.words));
-    for (int p = 0; p < member_needs->num_peers; p++) {
-        for (int64_t w = member_needs->ptr[p]; w < member_needs->ptr[p + 1]; w += 2) {
-            needs.words[at++] = member_needs->words[w];
-            needs.words[at++] = member_needs->words[w + 1];
-            needs.words[at++] = member_needs->peer[p];
-        }
-    }
+    tli_needs_t needs = {0, NULL};
+    TLI_TRY(list_needs_of_members(n, member_needs, &needs));
     TLI_TRY(
         tli_route_begin(topology, my_node(n->comm), n->plan->strategy, n->plan->row_bytes, &needs, &n->arena, route));
 done:
@@ -186,7 +211,7 @@ done:
     return st;
 }
 
-/* Every member hears of its messages: sender, number of rows, rows. */
+/* Every member hears of its messages: sender, rows. */
 static tulle_status_t finish_route(negotiation_t *n, tli_node_route_t *route, const tli_packets_t *transit_in,
                                    tli_packets_t *messages_out)
 {
@@ -194,20 +219,19 @@ static tulle_status_t finish_route(negotiation_t *n, tli_node_route_t *route, co
     tli_needs_t transit = {transit_in->ptr[transit_in->num_peers] / 3, transit_in->words};
     tli_packets_t out = {0, NULL, NULL, NULL};
     const tli_route_messages_t *messages = &route->messages;
-    int64_t at = 0;
+    int64_t at = 0, num_words = 0;
     TLI_TRY(tli_route_finish(route, &transit));
     TLI_TRY(tli_arena_alloc(&n->arena, messages->num, sizeof *out.peer, &out.peer));
     TLI_TRY(tli_arena_alloc(&n->arena, messages->num + 1, sizeof *out.ptr, &out.ptr));
-    TLI_TRY(tli_arena_alloc_raw(&n->arena, 2 * (messages->num + messages->ptr[messages->num]), sizeof *out.words,
-                                &out.words));
+    for (int64_t m = 0; m < messages->num; m++)
+        num_words += 1 + tli_row_runs_most(messages->ptr[m + 1] - messages->ptr[m]);
+    TLI_TRY(tli_arena_alloc_raw(&n->arena, num_words, sizeof *out.words, &out.words));
     for (int64_t m = 0; m < messages->num; m++) {
-        int64_t count = messages->ptr[m + 1] - messages->ptr[m];
+        const int64_t *rows = messages->rows + 2 * messages->ptr[m];
         if (m == 0 || messages->receiver[m] != messages->receiver[m - 1])
             out.peer[out.num_peers++] = (int)messages->receiver[m];
         out.words[at++] = messages->sender[m];
-        out.words[at++] = count;
-        memcpy(out.words + at, messages->rows + 2 * messages->ptr[m], (size_t)count * 2 * sizeof *out.words);
-        at += 2 * count;
+        at += tli_row_runs_put(rows, rows + 1, 2, messages->ptr[m + 1] - messages->ptr[m], out.words + at);
         out.ptr[out.num_peers] = at;
     }
     for (int pair = 0; pair < route->num_pairs; pair++)
@@ -221,19 +245,15 @@ static tulle_status_t receive_as_told(negotiation_t *n, const tli_packets_t *tol
 {
     tulle_status_t st = TULLE_OK;
     tulle_plan_t *plan = n->plan;
-    int64_t num_words = told->ptr[told->num_peers], num_in = 0, num_slots = 0, slot = 0, message = 0;
-    for (int64_t w = 0; w < num_words; w += 2 + 2 * told->words[w + 1], num_in++)
+    int64_t num_words = told->ptr[told->num_peers], num_in = 0, num_slots = 0, message = 0;
+    for (int64_t w = 0; w < num_words; w += 1 + tli_row_runs_words(told->words + w + 1), num_in++)
         num_slots += told->words[w + 1];
     TLI_TRY(alloc_in(n, num_in, num_slots));
     for (int64_t w = 0; w < num_words; message++) {
-        int64_t count = told->words[w + 1];
+        int64_t slot = plan->in_ptr[message];
         plan->in_peer[message] = told->words[w];
-        for (int64_t i = 0; i < count; i++, slot++) {
-            plan->slot_owner[slot] = told->words[w + 2 + 2 * i];
-            plan->slot_row[slot] = told->words[w + 3 + 2 * i];
-        }
-        plan->in_ptr[message + 1] = slot;
-        w += 2 + 2 * count;
+        plan->in_ptr[message + 1] = slot + told->words[w + 1];
+        w += 1 + tli_row_runs_get(told->words + w + 1, 1, plan->slot_owner + slot, plan->slot_row + slot);
     }
 done:
     return st;
@@ -269,88 +289,76 @@ static tulle_status_t receive_routed(negotiation_t *n, tulle_status_t local, tul
 
 /* --- what I will send -------------------------------------------------------------------------------------------- */
 
-static tulle_status_t index_slots(negotiation_t *n)
+/* The slot from `first` on that holds a row, in one incoming message; -1 if none. Rows of a message ascend. */
+static int64_t find_in_message(const tulle_plan_t *plan, int64_t message, int64_t first, int64_t owner, int64_t row)
 {
-    tulle_status_t st = TULLE_OK;
-    int64_t num_slots = tli_plan_num_slots(n->plan);
-    int64_t *scratch = NULL;
-    TLI_TRY(tli_arena_alloc_raw(&n->arena, num_slots, 3 * sizeof(int64_t), &n->by_row));
-    TLI_TRY(tli_arena_alloc_raw(&n->arena, num_slots, 3 * sizeof(int64_t), &scratch));
-    for (int64_t slot = 0; slot < num_slots; slot++) {
-        n->by_row[3 * slot] = n->plan->slot_owner[slot];
-        n->by_row[3 * slot + 1] = n->plan->slot_row[slot];
-        n->by_row[3 * slot + 2] = slot;
-    }
-    tli_sort_by(n->by_row, scratch, num_slots, 3, 2);
-done:
-    return st;
+    int64_t end = plan->in_ptr[message + 1];
+    int64_t slot = tli_row_seek(plan->slot_owner, plan->slot_row, first, end, owner, row);
+    return slot < end && plan->slot_owner[slot] == owner && plan->slot_row[slot] == row ? slot : -1;
 }
 
-/* Slot that holds a row; -1 if none. Needs mostly ascend: the row after the last one found is looked at first. */
+/* Slot that holds a row; -1 if none. Rows that are asked for come from one message after the other, in its order. */
 static int64_t find_slot(negotiation_t *n, int64_t owner, int64_t row)
 {
-    int64_t low = n->next_found, high = tli_plan_num_slots(n->plan);
-    if (low >= high || n->by_row[3 * low] != owner || n->by_row[3 * low + 1] != row)
-        low = 0;
-    else
-        high = low;
-    while (low < high) {
-        int64_t middle = low + (high - low) / 2;
-        const int64_t *here = n->by_row + 3 * middle;
-        if (here[0] < owner || (here[0] == owner && here[1] < row))
-            low = middle + 1;
-        else
-            high = middle;
+    const tulle_plan_t *plan = n->plan;
+    int64_t slot = -1;
+    if (n->found_message < plan->num_in)
+        slot = find_in_message(plan, n->found_message, n->next_found, owner, row);
+    for (int64_t m = 0; m < plan->num_in && slot < 0; m++) {
+        slot = find_in_message(plan, m, plan->in_ptr[m], owner, row);
+        if (slot >= 0)
+            n->found_message = m;
     }
-    const int64_t *found = n->by_row + 3 * low;
-    n->next_found = low + 1;
-    int is_found = low < tli_plan_num_slots(n->plan) && found[0] == owner && found[1] == row;
-    return is_found ? found[2] : -1;
+    if (slot >= 0)
+        n->next_found = slot + 1;
+    return slot;
 }
 
-/* Slot of each distinct need. Direct messages bring them in their own order. */
-static tulle_status_t find_slots(negotiation_t *n, int is_direct, int64_t **slot_out)
+/* Slot of each distinct need: both the needs and the rows of a message ascend. */
+static tulle_status_t find_slots(negotiation_t *n, int64_t **slot_out)
 {
     tulle_status_t st = TULLE_OK;
-    int64_t *slot = NULL;
-    TLI_TRY(tli_arena_alloc_raw(&n->arena, n->plan->num_remote, sizeof *slot, &slot));
-    if (!is_direct)
-        TLI_TRY(index_slots(n));
-    for (int64_t i = 0; i < n->plan->num_remote; i++) {
-        slot[i] = is_direct ? i : find_slot(n, n->owner[i], n->row[i]);
-        TLI_ASSERT(slot[i] >= 0);
+    const tulle_plan_t *plan = n->plan;
+    int64_t *slot = NULL, num_found = 0;
+    TLI_TRY(tli_arena_alloc_raw(&n->arena, plan->num_remote, sizeof *slot, &slot));
+    for (int64_t m = 0; m < plan->num_in; m++) {
+        int64_t need = 0;
+        for (int64_t s = plan->in_ptr[m]; s < plan->in_ptr[m + 1]; s++) {
+            int64_t owner = plan->slot_owner[s], row = plan->slot_row[s];
+            need = tli_row_seek(n->owner, n->row, need, plan->num_remote, owner, row);
+            if (need < plan->num_remote && n->owner[need] == owner && n->row[need] == row) {
+                slot[need++] = s;
+                num_found++;
+            }
+        }
     }
+    TLI_ASSERT(num_found == plan->num_remote);
+    (void)num_found;
     *slot_out = slot;
 done:
     return st;
 }
 
+/* Direct messages bring distinct needs in their own order. */
 static tulle_status_t place_needs(negotiation_t *n, int is_direct)
 {
     tulle_status_t st = TULLE_OK;
     const tulle_pattern_t *pattern = n->pattern;
     int64_t *slot = NULL;
-    TLI_TRY(find_slots(n, is_direct, &slot));
+    if (!is_direct)
+        TLI_TRY(find_slots(n, &slot));
     TLI_TRY(tli_arena_alloc_raw(&n->plan->arena, pattern->num_needed, sizeof(int64_t), &n->plan->need_source));
     for (int64_t i = 0; i < pattern->num_needed; i++) {
-        int is_own = pattern->owner_rank[i] == n->comm->rank;
-        n->plan->need_source[i] = is_own ? pattern->owner_row[i] : TLI_FROM_SLOT(slot[n->distinct_of[i]]);
+        if (pattern->owner_rank[i] == n->comm->rank)
+            n->plan->need_source[i] = pattern->owner_row[i];
+        else
+            n->plan->need_source[i] = TLI_FROM_SLOT(is_direct ? n->distinct_of[i] : slot[n->distinct_of[i]]);
     }
 done:
     return st;
 }
 
-/* Whether all rows of a message are the sender's own: then their places there say it all. */
-static int is_from_owner(const tulle_plan_t *plan, int64_t message)
-{
-    int is_own = 1;
-    for (int64_t slot = plan->in_ptr[message]; is_own && slot < plan->in_ptr[message + 1]; slot++)
-        is_own = plan->slot_owner[slot] == plan->in_peer[message];
-    return is_own;
-}
-
-/* To every sender, for each of its messages: my index of it, number of rows, whether they are the sender's own; then
- * the rows, without their owner if so. */
+/* To every sender, for each of its messages: my index of it, rows. */
 static tulle_status_t pack_expectations(negotiation_t *n, tli_packets_t *packets)
 {
     tulle_status_t st = TULLE_OK;
@@ -359,20 +367,15 @@ static tulle_status_t pack_expectations(negotiation_t *n, tli_packets_t *packets
     int64_t at = 0;
     TLI_TRY(tli_arena_alloc(&n->arena, plan->num_in, sizeof *out.peer, &out.peer));
     TLI_TRY(tli_arena_alloc(&n->arena, plan->num_in + 1, sizeof *out.ptr, &out.ptr));
-    TLI_TRY(tli_arena_alloc_raw(&n->arena, HEAD_WORDS * plan->num_in + 2 * tli_plan_num_slots(plan), sizeof *out.words,
-                                &out.words));
+    TLI_TRY(
+        tli_arena_alloc_raw(&n->arena, 2 * plan->num_in + 3 * tli_plan_num_slots(plan), sizeof *out.words, &out.words));
     for (int64_t m = 0; m < plan->num_in; m++) {
+        int64_t first = plan->in_ptr[m];
         if (m == 0 || plan->in_peer[m] != plan->in_peer[m - 1])
             out.peer[out.num_peers++] = (int)plan->in_peer[m];
         out.words[at++] = m;
-        out.words[at++] = plan->in_ptr[m + 1] - plan->in_ptr[m];
-        int is_own = is_from_owner(plan, m);
-        out.words[at++] = is_own;
-        for (int64_t slot = plan->in_ptr[m]; slot < plan->in_ptr[m + 1]; slot++) {
-            if (!is_own)
-                out.words[at++] = plan->slot_owner[slot];
-            out.words[at++] = plan->slot_row[slot];
-        }
+        at += tli_row_runs_put(plan->slot_owner + first, plan->slot_row + first, 1, plan->in_ptr[m + 1] - first,
+                               out.words + at);
         out.ptr[out.num_peers] = at;
     }
     *packets = out;
@@ -380,50 +383,56 @@ done:
     return st;
 }
 
-static tulle_status_t find_source(negotiation_t *n, int receiver, int64_t owner, int64_t row, int64_t *source_out)
+/* Where the rows of one run are that a receiver expects. */
+static tulle_status_t find_sources(negotiation_t *n, int receiver, int64_t owner, const int64_t *row, int64_t num_rows,
+                                   int64_t *source)
 {
     tulle_status_t st = TULLE_OK;
-    if (owner == n->comm->rank) {
-        TLI_REQUIRE(row < n->plan->num_owned, TULLE_ERR_ARG, "rank %d needs row %lld of a rank that owns %lld rows",
-                    receiver, (long long)row, (long long)n->plan->num_owned);
-        *source_out = row;
-    } else {
-        int64_t slot = find_slot(n, owner, row);
+    for (int64_t i = 0; i < num_rows && owner == n->comm->rank; i++) {
+        TLI_REQUIRE(row[i] < n->plan->num_owned, TULLE_ERR_ARG, "rank %d needs row %lld of a rank that owns %lld rows",
+                    receiver, (long long)row[i], (long long)n->plan->num_owned);
+        source[i] = row[i];
+    }
+    for (int64_t i = 0; i < num_rows && owner != n->comm->rank; i++) {
+        int64_t slot = find_slot(n, owner, row[i]);
         TLI_REQUIRE(slot >= 0, TULLE_ERR_MISMATCH, "rank %d expects row %lld of rank %lld, which does not pass here",
-                    receiver, (long long)row, (long long)owner);
-        *source_out = TLI_FROM_SLOT(slot);
+                    receiver, (long long)row[i], (long long)owner);
+        source[i] = TLI_FROM_SLOT(slot);
     }
 done:
     return st;
 }
 
-static int64_t words_of_expectation(const int64_t *head)
+static tulle_status_t count_expected(negotiation_t *n, const tli_packets_t *expected)
 {
-    return HEAD_WORDS + (head[2] ? 1 : 2) * head[1];
+    tulle_status_t st = TULLE_OK;
+    tulle_plan_t *plan = n->plan;
+    int64_t num_words = expected->ptr[expected->num_peers], num_rows = 0;
+    for (int64_t w = 0; w < num_words; w += 1 + tli_row_runs_words(expected->words + w + 1), plan->num_out++)
+        num_rows += expected->words[w + 1];
+    TLI_TRY(tli_arena_alloc(&plan->arena, plan->num_out, sizeof(int64_t), &plan->out_peer));
+    TLI_TRY(tli_arena_alloc(&plan->arena, plan->num_out + 1, sizeof(int64_t), &plan->out_ptr));
+    TLI_TRY(tli_arena_alloc(&plan->arena, plan->num_out, sizeof(int64_t), &plan->out_peer_index));
+    TLI_TRY(tli_arena_alloc_raw(&plan->arena, num_rows, sizeof(int64_t), &plan->out_source));
+done:
+    return st;
 }
 
 static tulle_status_t send_as_expected(negotiation_t *n, const tli_packets_t *expected)
 {
     tulle_status_t st = TULLE_OK;
     tulle_plan_t *plan = n->plan;
-    int64_t num_words = expected->ptr[expected->num_peers], num_rows = 0, message = 0, at = 0;
-    for (int64_t w = 0; w < num_words; w += words_of_expectation(expected->words + w), plan->num_out++)
-        num_rows += expected->words[w + 1];
-    TLI_TRY(tli_arena_alloc(&plan->arena, plan->num_out, sizeof(int64_t), &plan->out_peer));
-    TLI_TRY(tli_arena_alloc(&plan->arena, plan->num_out + 1, sizeof(int64_t), &plan->out_ptr));
-    TLI_TRY(tli_arena_alloc(&plan->arena, plan->num_out, sizeof(int64_t), &plan->out_peer_index));
-    TLI_TRY(tli_arena_alloc_raw(&plan->arena, num_rows, sizeof(int64_t), &plan->out_source));
+    int64_t message = 0, at = 0;
+    TLI_TRY(count_expected(n, expected));
     for (int p = 0; p < expected->num_peers; p++) {
         for (int64_t w = expected->ptr[p]; w < expected->ptr[p + 1]; message++) {
-            const int64_t *head = expected->words + w, *row = head + HEAD_WORDS;
-            int is_own = head[2] != 0;
+            int64_t end = at + expected->words[w + 1];
             plan->out_peer[message] = expected->peer[p];
-            plan->out_peer_index[message] = head[0];
-            for (int64_t i = 0; i < head[1]; i++, at++, row += is_own ? 1 : 2)
-                TLI_TRY(find_source(n, expected->peer[p], is_own ? n->comm->rank : row[0], row[!is_own],
-                                    &plan->out_source[at]));
+            plan->out_peer_index[message] = expected->words[w];
+            for (w += 2; at < end; at += expected->words[w + 1], w += 2 + expected->words[w + 1])
+                TLI_TRY(find_sources(n, expected->peer[p], expected->words[w], expected->words + w + 2,
+                                     expected->words[w + 1], plan->out_source + at));
             plan->out_ptr[message + 1] = at;
-            w += words_of_expectation(head);
         }
     }
 done:

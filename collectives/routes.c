@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Routing one node. Rows from outside land on a port each; from the port, or from an owner inside, they go down the
  * tree of groups: once into every subgroup that needs them, then on to its ranks. What is decided is a list of hops;
- * hops with the same receiver, sender and origin become one message. */
+ * hops with the same receiver, sender and origin are one message, which is known by them while hops are added. */
 #include "collectives/routes.h"
 
 #include <string.h>
@@ -10,6 +10,9 @@
 #include "collectives/ports.h"
 #include "src/fault.h"
 #include "src/sort.h"
+
+/* At first; a power of two. */
+#define FEWEST_DRAFTS 64
 
 static int node_of(const tulle_topology_t *topology, int64_t rank)
 {
@@ -148,52 +151,116 @@ tulle_status_t tli_route_settle(tli_node_route_t *route, const double dearest_ns
 
 /* --- finish: hops ------------------------------------------------------------------------------------------------ */
 
-/* Hops of one row set. A hop continues the one that brought the row to its sender: its parent. */
+/* A message under construction. What its sender does not own and does not get from outside comes with one message. */
+typedef struct draft {
+    int64_t receiver, sender;
+    int64_t parent;   /* draft that its rows come to the sender with, -1 if none */
+    int depth;        /* 0 without parent, else parent's + 1 */
+    int64_t num_rows; /* hops of this draft */
+    int64_t order;    /* among all messages by set, depth, receiver, sender, order of the parent */
+} draft_t;
+
+/* All drafts of a node, numbered as they were begun. */
+typedef struct drafts {
+    int64_t num, capacity;
+    draft_t *list;  /* [capacity] */
+    int64_t *index; /* [2 * capacity] 1 + draft, by receiver, sender and parent; 0: none. capacity is a power of two */
+    int max_depth;
+    tli_arena_t *arena;
+} drafts_t;
+
+/* Hops of one row set. Sets have drafts of their own, as their first hops have senders on other nodes or inside. */
 typedef struct hops {
     const tli_row_set_t *rows;
+    drafts_t *drafts;
+    int64_t first_draft, num_drafts; /* of the set, once all hops are there */
     int64_t num;
-    int64_t *receiver, *sender, *row, *parent; /* parent -1: the sender owns the row or is on another node */
-    int *depth;                                /* 0 without parent, else parent's + 1 */
-    int max_depth;
-    int64_t *message; /* of the hop; filled when hops are grouped */
+    int64_t *row, *draft; /* [num] */
 } hops_t;
 
-static tulle_status_t hops_alloc(const tulle_topology_t *topology, const tli_row_set_t *rows, tli_arena_t *arena,
+static tulle_status_t hops_alloc(const tulle_topology_t *topology, const tli_row_set_t *rows, drafts_t *drafts,
                                  hops_t *hops)
 {
     tulle_status_t st = TULLE_OK;
     /* Each needer is reached once, and each group on the way adds at most one port that has no need of its own. */
     int64_t capacity = rows->needer_ptr[rows->num_rows] * topology->num_levels;
-    *hops = (hops_t){.rows = rows};
-    TLI_TRY(tli_arena_alloc_raw(arena, capacity, sizeof(int64_t), &hops->receiver));
-    TLI_TRY(tli_arena_alloc_raw(arena, capacity, sizeof(int64_t), &hops->sender));
-    TLI_TRY(tli_arena_alloc_raw(arena, capacity, sizeof(int64_t), &hops->row));
-    TLI_TRY(tli_arena_alloc_raw(arena, capacity, sizeof(int64_t), &hops->parent));
-    TLI_TRY(tli_arena_alloc_raw(arena, capacity, sizeof(int64_t), &hops->message));
-    TLI_TRY(tli_arena_alloc_raw(arena, capacity, sizeof(int), &hops->depth));
+    *hops = (hops_t){.rows = rows, .drafts = drafts, .first_draft = drafts->num};
+    TLI_TRY(tli_arena_alloc_raw(drafts->arena, capacity, sizeof(int64_t), &hops->row));
+    TLI_TRY(tli_arena_alloc_raw(drafts->arena, capacity, sizeof(int64_t), &hops->draft));
 done:
     return st;
 }
 
-static int64_t add_hop(hops_t *hops, int64_t receiver, int64_t sender, int64_t row, int64_t parent)
+/* Where a draft is in the index, or would be. */
+static int64_t *find_draft(const drafts_t *drafts, int64_t receiver, int64_t sender, int64_t parent)
 {
-    int64_t hop = hops->num++;
-    int depth = parent < 0 ? 0 : hops->depth[parent] + 1;
-    hops->receiver[hop] = receiver;
-    hops->sender[hop] = sender;
-    hops->row[hop] = row;
-    hops->parent[hop] = parent;
-    hops->depth[hop] = depth;
-    hops->max_depth = depth > hops->max_depth ? depth : hops->max_depth;
-    return hop;
+    const uint64_t factor = UINT64_C(0x9e3779b97f4a7c15), last = 2 * (uint64_t)drafts->capacity - 1;
+    uint64_t hash = (((uint64_t)receiver * factor + (uint64_t)sender) * factor + (uint64_t)parent) * factor;
+    uint64_t place = hash >> 32 & last;
+    for (; drafts->index[place] != 0; place = (place + 1) & last) {
+        const draft_t *draft = &drafts->list[drafts->index[place] - 1];
+        if (draft->receiver == receiver && draft->sender == sender && draft->parent == parent)
+            break;
+    }
+    return &drafts->index[place];
+}
+
+static tulle_status_t grow_drafts(drafts_t *drafts)
+{
+    tulle_status_t st = TULLE_OK;
+    const draft_t *before = drafts->list;
+    int64_t capacity = drafts->capacity > 0 ? 2 * drafts->capacity : FEWEST_DRAFTS;
+    TLI_TRY(tli_arena_alloc_raw(drafts->arena, capacity, sizeof *drafts->list, &drafts->list));
+    TLI_TRY(tli_arena_alloc(drafts->arena, 2 * capacity, sizeof *drafts->index, &drafts->index));
+    drafts->capacity = capacity;
+    if (drafts->num > 0)
+        memcpy(drafts->list, before, (size_t)drafts->num * sizeof *before);
+    for (int64_t d = 0; d < drafts->num; d++)
+        *find_draft(drafts, before[d].receiver, before[d].sender, before[d].parent) = d + 1;
+done:
+    return st;
+}
+
+static tulle_status_t begin_draft(drafts_t *drafts, int64_t receiver, int64_t sender, int64_t parent)
+{
+    tulle_status_t st = TULLE_OK;
+    int depth = parent < 0 ? 0 : drafts->list[parent].depth + 1;
+    if (drafts->num == drafts->capacity)
+        TLI_TRY(grow_drafts(drafts));
+    drafts->list[drafts->num] = (draft_t){receiver, sender, parent, depth, 0, 0};
+    *find_draft(drafts, receiver, sender, parent) = ++drafts->num;
+    drafts->max_depth = depth > drafts->max_depth ? depth : drafts->max_depth;
+done:
+    return st;
+}
+
+static tulle_status_t add_hop(hops_t *hops, int64_t receiver, int64_t sender, int64_t row, int64_t parent)
+{
+    tulle_status_t st = TULLE_OK;
+    drafts_t *drafts = hops->drafts;
+    int64_t draft = drafts->capacity > 0 ? *find_draft(drafts, receiver, sender, parent) - 1 : -1;
+    if (draft < 0) {
+        draft = drafts->num;
+        TLI_TRY(begin_draft(drafts, receiver, sender, parent));
+    }
+    drafts->list[draft].num_rows++;
+    hops->row[hops->num] = row;
+    hops->draft[hops->num++] = draft;
+done:
+    return st;
+}
+
+static int64_t last_draft(const hops_t *hops)
+{
+    return hops->draft[hops->num - 1];
 }
 
 /* Rows that are inside a group, each on the rank where it came in. */
 typedef struct arrived {
     int64_t num;
     int64_t *row;
-    int64_t *rank; /* that has it */
-    int64_t *hop;  /* that brought it there, -1 for an owner */
+    int64_t *rank;  /* that has it */
+    int64_t *draft; /* that brings it there, -1 for an owner */
 } arrived_t;
 
 static tulle_status_t arrived_alloc(int64_t capacity, tli_arena_t *arena, arrived_t *arrived)
@@ -202,29 +269,33 @@ static tulle_status_t arrived_alloc(int64_t capacity, tli_arena_t *arena, arrive
     arrived->num = 0;
     TLI_TRY(tli_arena_alloc_raw(arena, capacity, sizeof(int64_t), &arrived->row));
     TLI_TRY(tli_arena_alloc_raw(arena, capacity, sizeof(int64_t), &arrived->rank));
-    TLI_TRY(tli_arena_alloc_raw(arena, capacity, sizeof(int64_t), &arrived->hop));
+    TLI_TRY(tli_arena_alloc_raw(arena, capacity, sizeof(int64_t), &arrived->draft));
 done:
     return st;
 }
 
-static void add_arrived(arrived_t *arrived, int64_t row, int64_t rank, int64_t hop)
+static void add_arrived(arrived_t *arrived, int64_t row, int64_t rank, int64_t draft)
 {
     arrived->row[arrived->num] = row;
     arrived->rank[arrived->num] = rank;
-    arrived->hop[arrived->num++] = hop;
+    arrived->draft[arrived->num++] = draft;
 }
 
 /* Inside an innermost group: from where a row is to every other rank that needs it. */
-static void hand_to_ranks(const tli_node_route_t *route, hops_t *hops, int level, int group, const arrived_t *arrived)
+static tulle_status_t hand_to_ranks(const tli_node_route_t *route, hops_t *hops, int level, int group,
+                                    const arrived_t *arrived)
 {
+    tulle_status_t st = TULLE_OK;
     const int *group_of = route->topology->levels[level].group_of;
     const tli_row_set_t *rows = hops->rows;
     for (int64_t i = 0; i < arrived->num; i++) {
         int64_t row = arrived->row[i];
         for (int64_t n = rows->needer_ptr[row]; n < rows->needer_ptr[row + 1]; n++)
             if (group_of[rows->needer[n]] == group && rows->needer[n] != arrived->rank[i])
-                add_hop(hops, rows->needer[n], arrived->rank[i], row, arrived->hop[i]);
+                TLI_TRY(add_hop(hops, rows->needer[n], arrived->rank[i], row, arrived->draft[i]));
     }
+done:
+    return st;
 }
 
 static tulle_status_t spread(const tli_node_route_t *route, hops_t *hops, int level, int group,
@@ -247,7 +318,7 @@ static tulle_status_t enter_subgroup(const tli_node_route_t *route, hops_t *hops
     TLI_TRY(tli_arena_alloc_raw(route->arena, outer->num, sizeof *port, &port));
     for (int64_t i = 0; i < outer->num; i++) {
         if (group_of[outer->rank[i]] == subgroup) {
-            add_arrived(&inner, outer->row[i], outer->rank[i], outer->hop[i]);
+            add_arrived(&inner, outer->row[i], outer->rank[i], outer->draft[i]);
         } else if (tli_is_needed_in(topology, hops->rows, outer->row[i], level, subgroup)) {
             from[entry.num_entering] = i;
             entering[entry.num_entering++] = outer->row[i];
@@ -260,8 +331,8 @@ static tulle_status_t enter_subgroup(const tli_node_route_t *route, hops_t *hops
         TLI_TRY(tli_ports_balanced(&entry, route->arena, port));
     for (int64_t e = 0; e < entry.num_entering; e++) {
         int64_t i = from[e];
-        add_arrived(&inner, outer->row[i], port[e],
-                    add_hop(hops, port[e], outer->rank[i], outer->row[i], outer->hop[i]));
+        TLI_TRY(add_hop(hops, port[e], outer->rank[i], outer->row[i], outer->draft[i]));
+        add_arrived(&inner, outer->row[i], port[e], last_draft(hops));
     }
     TLI_TRY(spread(route, hops, level, subgroup, &inner));
 done:
@@ -276,7 +347,7 @@ static tulle_status_t spread(const tli_node_route_t *route, hops_t *hops, int le
     const tli_level_t *outer = &route->topology->levels[level];
     int is_innermost = level == route->topology->num_levels - 2;
     if (is_innermost)
-        hand_to_ranks(route, hops, level, group, arrived);
+        TLI_TRY(hand_to_ranks(route, hops, level, group, arrived));
     for (int m = outer->member_ptr[group]; !is_innermost && m < outer->member_ptr[group + 1]; m++) {
         const tli_level_t *inner = outer + 1;
         int rank = outer->members[m];
@@ -288,30 +359,31 @@ done:
 }
 
 /* Rows from other nodes. */
-static tulle_status_t hop_outside(const tli_node_route_t *route, hops_t *hops)
+static tulle_status_t hop_outside(const tli_node_route_t *route, drafts_t *drafts, hops_t *hops)
 {
     tulle_status_t st = TULLE_OK;
     const tli_row_set_t *rows = &route->outside;
     arrived_t landed;
-    TLI_TRY(hops_alloc(route->topology, rows, route->arena, hops));
+    TLI_TRY(hops_alloc(route->topology, rows, drafts, hops));
     TLI_TRY(arrived_alloc(rows->num_rows, route->arena, &landed));
     for (int64_t row = 0; row < rows->num_rows; row++) {
         if (*pair_mode(route, row) == TLI_PAIR_DIRECT) {
             for (int64_t i = rows->needer_ptr[row]; i < rows->needer_ptr[row + 1]; i++)
-                add_hop(hops, rows->needer[i], rows->owner[row], row, -1);
+                TLI_TRY(add_hop(hops, rows->needer[i], rows->owner[row], row, -1));
         } else {
-            add_arrived(&landed, row, route->port[row],
-                        add_hop(hops, route->port[row], sender_of(route, row), row, -1));
+            TLI_TRY(add_hop(hops, route->port[row], sender_of(route, row), row, -1));
+            add_arrived(&landed, row, route->port[row], last_draft(hops));
         }
     }
     TLI_TRY(spread(route, hops, 0, route->node, &landed));
+    hops->num_drafts = drafts->num - hops->first_draft;
 done:
     return st;
 }
 
 /* Rows owned on this node, for its own ranks and for those that collect them for other nodes. */
 static tulle_status_t hop_inside(const tli_node_route_t *route, const tli_needs_t *transit, tli_row_set_t *rows,
-                                 hops_t *hops)
+                                 drafts_t *drafts, hops_t *hops)
 {
     tulle_status_t st = TULLE_OK;
     tli_needs_t needs = {route->inside.num + transit->num, NULL};
@@ -321,114 +393,94 @@ static tulle_status_t hop_inside(const tli_node_route_t *route, const tli_needs_
     if (transit->num > 0)
         memcpy(needs.words + 3 * route->inside.num, transit->words, (size_t)transit->num * 3 * sizeof *needs.words);
     TLI_TRY(tli_row_set_build(&needs, route->arena, rows));
-    TLI_TRY(hops_alloc(route->topology, rows, route->arena, hops));
+    TLI_TRY(hops_alloc(route->topology, rows, drafts, hops));
     TLI_TRY(arrived_alloc(rows->num_rows, route->arena, &owned));
     for (int64_t row = 0; row < rows->num_rows; row++)
         add_arrived(&owned, row, rows->owner[row], -1);
     TLI_TRY(spread(route, hops, 0, route->node, &owned));
+    hops->num_drafts = drafts->num - hops->first_draft;
 done:
     return st;
 }
 
 /* --- finish: messages -------------------------------------------------------------------------------------------- */
 
-/* Messages under construction: records of receiver, sender, id; rows are found through first and the grouped hops. */
-typedef struct grouping {
-    int64_t num;
-    int64_t *records;     /* [capacity * 3] receiver, sender, id in order of making */
-    int64_t *first;       /* [capacity] into grouped, by id */
-    int64_t *count;       /* [capacity] by id */
-    int64_t *owner, *row; /* of the grouped hops */
-    int64_t num_grouped;
-} grouping_t;
-
-/* Hops of one depth, ordered by receiver, sender and the message that they depend on; rows stay in ascending order. */
-static tulle_status_t group_depth(grouping_t *g, hops_t *hops, int depth, tli_arena_t *arena)
+/* Numbers the drafts of one set and depth, whose parents are numbered. */
+static void order_drafts(const hops_t *hops, int depth, int64_t *records, int64_t *scratch, int64_t *num_ordered)
 {
-    tulle_status_t st = TULLE_OK;
-    int64_t *records = NULL, *scratch = NULL;
+    draft_t *list = hops->drafts->list;
     int64_t n = 0;
-    TLI_TRY(tli_arena_alloc_raw(arena, hops->num, 4 * sizeof *records, &records));
-    TLI_TRY(tli_arena_alloc_raw(arena, hops->num, 4 * sizeof *records, &scratch));
-    for (int64_t hop = 0; hop < hops->num; hop++) {
-        if (hops->depth[hop] == depth) {
+    for (int64_t d = hops->first_draft; d < hops->first_draft + hops->num_drafts; d++) {
+        if (list[d].depth == depth) {
             int64_t *record = records + 4 * n++;
-            record[0] = hops->receiver[hop];
-            record[1] = hops->sender[hop];
-            record[2] = depth > 0 ? hops->message[hops->parent[hop]] : 0;
-            record[3] = hop;
+            record[0] = list[d].receiver;
+            record[1] = list[d].sender;
+            record[2] = depth > 0 ? list[list[d].parent].order : 0;
+            record[3] = d;
         }
     }
     tli_sort_by(records, scratch, n, 4, 2 + 1);
-    for (int64_t i = 0; i < n; i++) {
-        const int64_t *record = records + 4 * i;
-        if (i == 0 || memcmp(record, record - 4, 3 * sizeof *record) != 0) {
-            g->records[3 * g->num] = record[0];
-            g->records[3 * g->num + 1] = record[1];
-            g->records[3 * g->num + 2] = g->num;
-            g->count[g->num] = 0;
-            g->first[g->num++] = g->num_grouped;
-        }
-        hops->message[record[3]] = g->num - 1;
-        g->count[g->num - 1]++;
-        g->owner[g->num_grouped] = hops->rows->owner[hops->row[record[3]]];
-        g->row[g->num_grouped++] = hops->rows->row[hops->row[record[3]]];
+    for (int64_t i = 0; i < n; i++)
+        list[records[4 * i + 3]].order = (*num_ordered)++;
+}
+
+/* Drafts as messages: by receiver, sender, order. Returns where the rows of each draft begin. */
+static tulle_status_t list_messages(const drafts_t *drafts, int64_t *records, int64_t *scratch,
+                                    tli_route_messages_t *messages, int64_t **place_out)
+{
+    tulle_status_t st = TULLE_OK;
+    const draft_t *list = drafts->list;
+    int64_t *place = NULL;
+    TLI_TRY(tli_arena_alloc_raw(drafts->arena, drafts->num, sizeof(int64_t), &place));
+    TLI_TRY(tli_arena_alloc_raw(drafts->arena, drafts->num, sizeof(int64_t), &messages->receiver));
+    TLI_TRY(tli_arena_alloc_raw(drafts->arena, drafts->num, sizeof(int64_t), &messages->sender));
+    TLI_TRY(tli_arena_alloc(drafts->arena, drafts->num + 1, sizeof(int64_t), &messages->ptr));
+    for (int64_t d = 0; d < drafts->num; d++) {
+        const int64_t record[4] = {list[d].receiver, list[d].sender, list[d].order, d};
+        memcpy(records + 4 * d, record, sizeof record);
     }
+    tli_sort_by(records, scratch, drafts->num, 4, 2 + 1);
+    messages->num = drafts->num;
+    for (int64_t m = 0; m < drafts->num; m++) {
+        int64_t d = records[4 * m + 3];
+        messages->receiver[m] = list[d].receiver;
+        messages->sender[m] = list[d].sender;
+        messages->ptr[m + 1] = messages->ptr[m] + list[d].num_rows;
+        place[d] = messages->ptr[m];
+    }
+    *place_out = place;
 done:
     return st;
 }
 
-static tulle_status_t grouping_alloc(int64_t num_hops, tli_arena_t *arena, grouping_t *g)
+/* Hops were made in the order of their rows, so those of a message ascend. */
+static void fill_messages(const hops_t *hops, int64_t *place, tli_route_messages_t *messages)
 {
-    tulle_status_t st = TULLE_OK;
-    *g = (grouping_t){0};
-    TLI_TRY(tli_arena_alloc_raw(arena, num_hops, 3 * sizeof(int64_t), &g->records));
-    TLI_TRY(tli_arena_alloc_raw(arena, num_hops, sizeof(int64_t), &g->first));
-    TLI_TRY(tli_arena_alloc_raw(arena, num_hops, sizeof(int64_t), &g->count));
-    TLI_TRY(tli_arena_alloc_raw(arena, num_hops, sizeof(int64_t), &g->owner));
-    TLI_TRY(tli_arena_alloc_raw(arena, num_hops, sizeof(int64_t), &g->row));
-done:
-    return st;
-}
-
-static tulle_status_t list_messages(grouping_t *g, tli_arena_t *arena, tli_route_messages_t *messages)
-{
-    tulle_status_t st = TULLE_OK;
-    int64_t *scratch = NULL;
-    TLI_TRY(tli_arena_alloc_raw(arena, g->num, 3 * sizeof *scratch, &scratch));
-    tli_sort_by(g->records, scratch, g->num, 3, 2 + 1);
-    messages->num = g->num;
-    TLI_TRY(tli_arena_alloc_raw(arena, g->num, sizeof(int64_t), &messages->receiver));
-    TLI_TRY(tli_arena_alloc_raw(arena, g->num, sizeof(int64_t), &messages->sender));
-    TLI_TRY(tli_arena_alloc(arena, g->num + 1, sizeof(int64_t), &messages->ptr));
-    TLI_TRY(tli_arena_alloc_raw(arena, g->num_grouped, 2 * sizeof(int64_t), &messages->rows));
-    for (int64_t m = 0; m < g->num; m++) {
-        int64_t id = g->records[3 * m + 2];
-        messages->receiver[m] = g->records[3 * m];
-        messages->sender[m] = g->records[3 * m + 1];
-        messages->ptr[m + 1] = messages->ptr[m] + g->count[id];
-        for (int64_t i = 0; i < g->count[id]; i++) {
-            messages->rows[2 * (messages->ptr[m] + i)] = g->owner[g->first[id] + i];
-            messages->rows[2 * (messages->ptr[m] + i) + 1] = g->row[g->first[id] + i];
-        }
+    for (int64_t i = 0; i < hops->num; i++) {
+        int64_t *to = messages->rows + 2 * place[hops->draft[i]]++;
+        to[0] = hops->rows->owner[hops->row[i]];
+        to[1] = hops->rows->row[hops->row[i]];
     }
-done:
-    return st;
 }
 
 tulle_status_t tli_route_finish(tli_node_route_t *route, const tli_needs_t *transit)
 {
     tulle_status_t st = TULLE_OK;
     tli_row_set_t inside_rows;
+    drafts_t drafts = {.arena = route->arena};
     hops_t hops[2];
-    grouping_t grouping;
-    TLI_TRY(hop_outside(route, &hops[0]));
-    TLI_TRY(hop_inside(route, transit, &inside_rows, &hops[1]));
-    TLI_TRY(grouping_alloc(hops[0].num + hops[1].num, route->arena, &grouping));
+    int64_t *records = NULL, *scratch = NULL, *place = NULL, num_ordered = 0;
+    TLI_TRY(hop_outside(route, &drafts, &hops[0]));
+    TLI_TRY(hop_inside(route, transit, &inside_rows, &drafts, &hops[1]));
+    TLI_TRY(tli_arena_alloc_raw(route->arena, drafts.num, 4 * sizeof *records, &records));
+    TLI_TRY(tli_arena_alloc_raw(route->arena, drafts.num, 4 * sizeof *scratch, &scratch));
     for (int set = 0; set < 2; set++)
-        for (int depth = 0; depth <= hops[set].max_depth; depth++)
-            TLI_TRY(group_depth(&grouping, &hops[set], depth, route->arena));
-    TLI_TRY(list_messages(&grouping, route->arena, &route->messages));
+        for (int depth = 0; depth <= drafts.max_depth; depth++)
+            order_drafts(&hops[set], depth, records, scratch, &num_ordered);
+    TLI_TRY(list_messages(&drafts, records, scratch, &route->messages, &place));
+    TLI_TRY(tli_arena_alloc_raw(route->arena, hops[0].num + hops[1].num, 2 * sizeof(int64_t), &route->messages.rows));
+    for (int set = 0; set < 2; set++)
+        fill_messages(&hops[set], place, &route->messages);
 done:
     return st;
 }

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Rows in the messages of planning: number of rows, then runs of one owner: owner, number of rows, rows. Planned rows
+ * ascend by owner, so that a row takes little more than one word. */
+#ifndef TLI_ROW_RUNS_H
+#define TLI_ROW_RUNS_H
+
+#include <stdint.h>
+
+/** [words] that rows take at most. */
+static inline int64_t tli_row_runs_most(int64_t num_rows)
+{
+    return 1 + 3 * num_rows;
+}
+
+/**
+ * @param[in]  owner, row [num_rows * stride] every stride-th counts
+ * @param[out] words      room for tli_row_runs_most()
+ * @return [words] written
+ */
+int64_t tli_row_runs_put(const int64_t *owner, const int64_t *row, int64_t stride, int64_t num_rows, int64_t *words);
+
+/** @return [words] that the rows take which begin at @p words */
+int64_t tli_row_runs_words(const int64_t *words);
+
+/**
+ * @param[out] owner, row [words[0] * stride] every stride-th is written
+ * @return [words] read
+ */
+int64_t tli_row_runs_get(const int64_t *words, int64_t stride, int64_t *owner, int64_t *row);
+
+/** First place in [low, high) that is not before (wanted_owner, wanted_row), in steps that double: next to `low` is the
+ * rule where rows that ascend are looked for one after the other. Rows ascend by (owner, row). */
+int64_t tli_row_seek(const int64_t *owner, const int64_t *row, int64_t low, int64_t high, int64_t wanted_owner,
+                     int64_t wanted_row);
+
+#endif
