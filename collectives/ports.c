@@ -60,8 +60,13 @@ static int rail_port(const tli_entry_t *entry, int64_t row)
 
 void tli_ports_rail(const tli_entry_t *entry, int *port)
 {
-    for (int64_t i = 0; i < entry->num_entering; i++)
-        port[i] = rail_port(entry, entry->entering[i]);
+    /* Without groups inside, all rows of an owner have one rail. */
+    int is_innermost = entry->level == entry->topology->num_levels - 2;
+    const int64_t *owner = entry->rows->owner, *entering = entry->entering;
+    for (int64_t i = 0; i < entry->num_entering; i++) {
+        int has_rail = is_innermost && i > 0 && owner[entering[i]] == owner[entering[i - 1]];
+        port[i] = has_rail ? port[i - 1] : rail_port(entry, entering[i]);
+    }
 }
 
 /* --- balanced, inside an innermost group ------------------------------------------------------------------------- */
@@ -144,20 +149,25 @@ static tulle_status_t balance_ranks(const tli_entry_t *entry, tli_arena_t *scrat
 {
     tulle_status_t st = TULLE_OK;
     fill_t fill;
+    int64_t *open = NULL, num_open = entry->num_entering; /* rows without a port, ascending */
     TLI_TRY(fill_alloc(entry, scratch, &fill));
+    TLI_TRY(tli_arena_alloc_raw(scratch, num_open, sizeof *open, &open));
+    for (int64_t i = 0; i < num_open; i++)
+        open[i] = i;
     for (int pass = 0; pass < 3; pass++) {
-        for (int64_t i = 0; i < entry->num_entering; i++) {
+        int64_t still_open = 0;
+        for (int64_t k = 0; k < num_open; k++) {
+            int64_t i = open[k];
             unsigned char *seen = fill.seen + fill.owner_of[i] * fill.num_members;
-            int num_needers = 0, best = -1;
-            if (pass == 0)
-                port[i] = -1;
-            if (port[i] >= 0)
-                continue;
-            best =
+            int num_needers = 0;
+            int best =
                 pass < 2 ? best_needer(&fill, entry, entry->entering[i], seen, &num_needers) : best_of_all(&fill, seen);
             if (best >= 0 && (pass > 0 || num_needers == 1))
                 take(&fill, seen, best, &port[i]);
+            else
+                open[still_open++] = i;
         }
+        num_open = still_open;
     }
 done:
     return st;

@@ -44,16 +44,13 @@ int64_t tli_row_runs_get(const int64_t *words, int64_t stride, int64_t *owner, i
     return at;
 }
 
-static int is_before(int64_t owner, int64_t row, int64_t wanted_owner, int64_t wanted_row)
-{
-    return owner < wanted_owner || (owner == wanted_owner && row < wanted_row);
-}
-
-int64_t tli_row_seek(const int64_t *owner, const int64_t *row, int64_t low, int64_t high, int64_t wanted_owner,
-                     int64_t wanted_row)
+/* In steps that double, then by halves. */
+int64_t tli_row_seek_far(const int64_t *owner, const int64_t *row, int64_t low, int64_t high, int64_t wanted_owner,
+                         int64_t wanted_row)
 {
     int64_t step = 1;
-    while (low + step <= high && is_before(owner[low + step - 1], row[low + step - 1], wanted_owner, wanted_row)) {
+    while (low + step <= high &&
+           tli_row_is_before(owner[low + step - 1], row[low + step - 1], wanted_owner, wanted_row)) {
         low += step;
         step *= 2;
     }
@@ -61,7 +58,7 @@ int64_t tli_row_seek(const int64_t *owner, const int64_t *row, int64_t low, int6
         high = low + step - 1;
     while (low < high) {
         int64_t middle = low + (high - low) / 2;
-        if (is_before(owner[middle], row[middle], wanted_owner, wanted_row))
+        if (tli_row_is_before(owner[middle], row[middle], wanted_owner, wanted_row))
             low = middle + 1;
         else
             high = middle;

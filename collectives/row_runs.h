@@ -28,9 +28,27 @@ int64_t tli_row_runs_words(const int64_t *words);
  */
 int64_t tli_row_runs_get(const int64_t *words, int64_t stride, int64_t *owner, int64_t *row);
 
-/** First place in [low, high) that is not before (wanted_owner, wanted_row), in steps that double: next to `low` is the
- * rule where rows that ascend are looked for one after the other. Rows ascend by (owner, row). */
-int64_t tli_row_seek(const int64_t *owner, const int64_t *row, int64_t low, int64_t high, int64_t wanted_owner,
-                     int64_t wanted_row);
+static inline int tli_row_is_before(int64_t owner, int64_t row, int64_t wanted_owner, int64_t wanted_row)
+{
+    return owner < wanted_owner || (owner == wanted_owner && row < wanted_row);
+}
+
+/** tli_row_seek() once the first steps have not found it. */
+int64_t tli_row_seek_far(const int64_t *owner, const int64_t *row, int64_t low, int64_t high, int64_t wanted_owner,
+                         int64_t wanted_row);
+
+/**
+ * First place in [low, high) that is not before (wanted_owner, wanted_row), `high` if none. Rows ascend by (owner,
+ * row). Who looks for one row after the other finds it near `low`: these steps are inlined.
+ * @cost O(log distance)
+ */
+static inline int64_t tli_row_seek(const int64_t *owner, const int64_t *row, int64_t low, int64_t high,
+                                   int64_t wanted_owner, int64_t wanted_row)
+{
+    const int64_t near = high - low < 4 ? high : low + 4;
+    while (low < near && tli_row_is_before(owner[low], row[low], wanted_owner, wanted_row))
+        low++;
+    return low < near || low == high ? low : tli_row_seek_far(owner, row, low, high, wanted_owner, wanted_row);
+}
 
 #endif

@@ -20,8 +20,8 @@ typedef struct received {
 typedef struct consensus {
     tulle_comm_t *comm;
     int tag;
-    tulle_status_t status; /* of receiving: a failure here must not stop the protocol */
-    int num_sends;
+    tulle_status_t status;   /* of receiving: a failure here must not stop the protocol */
+    int num_sends, num_sent; /* the first num_sent were received */
     MPI_Request *sends;
     received_t *received; /* newest first */
     int num_received;
@@ -86,6 +86,20 @@ done:
     return st;
 }
 
+/* One after the other: all must have been received in the end, and only the first that was not is asked for. */
+static tulle_status_t test_sends(consensus_t *c, int *all_sent_out)
+{
+    tulle_status_t st = TULLE_OK;
+    int is_sent = 1;
+    while (is_sent && c->num_sent < c->num_sends) {
+        TLI_MPI(MPI_Test(&c->sends[c->num_sent], &is_sent, MPI_STATUS_IGNORE));
+        c->num_sent += is_sent;
+    }
+    *all_sent_out = is_sent;
+done:
+    return st;
+}
+
 /* Until everybody's sends were received. Returns the lowest rank that reported a failure, INT_MAX if none. */
 static tulle_status_t reach_consensus(consensus_t *c, int my_vote, int *failing_rank_out)
 {
@@ -102,7 +116,7 @@ static tulle_status_t reach_consensus(consensus_t *c, int my_vote, int *failing_
         } else if (is_reducing) {
             TLI_MPI(MPI_Test(&reduction, &is_done, MPI_STATUS_IGNORE));
         } else {
-            TLI_MPI(MPI_Testall(c->num_sends, c->sends, &all_sent, MPI_STATUSES_IGNORE));
+            TLI_TRY(test_sends(c, &all_sent));
             if (all_sent)
                 TLI_MPI(MPI_Iallreduce(&my_vote, failing_rank_out, 1, MPI_INT, MPI_MIN, c->comm->mpi, &reduction));
             is_reducing = all_sent;
@@ -159,7 +173,7 @@ static tulle_status_t learn_failure(tulle_comm_t *comm, tulle_status_t local)
 tulle_status_t tli_sparse_exchange(tulle_comm_t *comm, tulle_status_t local, const tli_packets_t *out,
                                    tli_arena_t *arena, tli_packets_t *in_out)
 {
-    consensus_t c = {comm, comm->round++ % 2, TULLE_OK, 0, NULL, NULL, 0, TLI_ARENA_INIT};
+    consensus_t c = {.comm = comm, .tag = comm->round++ % 2, .scratch = TLI_ARENA_INIT};
     int failing_rank = INT_MAX;
     if (local == TULLE_OK)
         local = post_sends(&c, out);
