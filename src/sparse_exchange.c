@@ -15,7 +15,7 @@
 /* Waiting ranks yield. From this time on they sleep in between, for a part of the time that they have waited. */
 #define PATIENCE_SECONDS 0.0002
 #define PART_TO_SLEEP    0.25
-#define LONGEST_SLEEP_NS 500000
+#define LONGEST_SLEEP_NS 200000
 
 typedef struct received {
     struct received *next;
