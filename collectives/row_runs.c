@@ -2,21 +2,17 @@
  * Rows as runs of one owner, and where a row is among ascending ones. */
 #include "collectives/row_runs.h"
 
-#include <string.h>
-
 int64_t tli_row_runs_put(const int64_t *owner, const int64_t *row, int64_t stride, int64_t num_rows, int64_t *words)
 {
-    int64_t at = 0, head = 0;
+    int64_t at = 0, first = 0;
     words[at++] = num_rows;
-    for (int64_t i = 0; i < num_rows; i++) {
-        if (i == 0 || owner[i * stride] != words[head]) {
-            head = at;
-            words[at] = owner[i * stride];
-            words[at + 1] = 0;
-            at += 2;
-        }
-        words[head + 1]++;
-        words[at++] = row[i * stride];
+    while (first < num_rows) {
+        int64_t end = first, *run = words + at;
+        for (at += 2; end < num_rows && owner[end * stride] == owner[first * stride]; end++)
+            words[at++] = row[end * stride];
+        run[0] = owner[first * stride];
+        run[1] = end - first;
+        first = end;
     }
     return at;
 }
