@@ -4,18 +4,11 @@
 #include "src/sparse_exchange.h"
 
 #include <limits.h>
-#include <math.h>
 #include <sched.h>
 #include <string.h>
-#include <time.h>
 
 #include "src/agree.h"
 #include "src/sort.h"
-
-/* Waiting ranks yield. From this time on they sleep in between, for a part of the time that they have waited. */
-#define PATIENCE_SECONDS 0.0002
-#define PART_TO_SLEEP    0.25
-#define LONGEST_SLEEP_NS 200000
 
 typedef struct received {
     struct received *next;
@@ -93,17 +86,6 @@ done:
     return st;
 }
 
-/* Ranks that share processors with one that still works would take them from it by yielding alone: a scheduler that is
- * fair gives each its share. While the first rank of a node routes, all others wait. */
-static void let_others_work(double waited_seconds)
-{
-    double sleep_ns = fmin(PART_TO_SLEEP * 1e9 * waited_seconds, LONGEST_SLEEP_NS);
-    if (waited_seconds < PATIENCE_SECONDS)
-        sched_yield();
-    else
-        nanosleep(&(struct timespec){.tv_nsec = (long)sleep_ns}, NULL);
-}
-
 /* One after the other: all must have been received in the end, and only the first that was not is asked for. */
 static tulle_status_t test_sends(consensus_t *c, int *all_sent_out)
 {
@@ -124,7 +106,6 @@ static tulle_status_t reach_consensus(consensus_t *c, int my_vote, int *failing_
     tulle_status_t st = TULLE_OK;
     MPI_Request reduction = MPI_REQUEST_NULL;
     int is_reducing = 0, is_done = 0;
-    double idle_since = MPI_Wtime();
     *failing_rank_out = INT_MAX;
     while (!is_done) {
         MPI_Status probed;
@@ -140,10 +121,8 @@ static tulle_status_t reach_consensus(consensus_t *c, int my_vote, int *failing_
                 TLI_MPI(MPI_Iallreduce(&my_vote, failing_rank_out, 1, MPI_INT, MPI_MIN, c->comm->mpi, &reduction));
             is_reducing = all_sent;
         }
-        if (has_message)
-            idle_since = MPI_Wtime();
-        else if (!is_done)
-            let_others_work(MPI_Wtime() - idle_since);
+        if (!has_message && !is_done)
+            sched_yield();
     }
 done:
     return st;
