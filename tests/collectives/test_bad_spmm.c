@@ -172,6 +172,66 @@ static void test_spmm_bad_product_between_nodes_fails_all_too(void **state)
     tulle_comm_destroy(&apart);
 }
 
+/* Rows travel already while ranks find out: C stays as it was, and later products are right. */
+static void test_spmm_bad_product_after_good_ones_leaves_c_alone(void **state)
+{
+    static double b[ROWS * WIDTH], c[ROWS * WIDTH], expected[ROWS * WIDTH], old[ROWS * WIDTH];
+    arguments_t a;
+    for (int t = 0; spt_topology(t) != NULL; t++) {
+        tulle_comm_t *on = spt_comm(spt_topology(t), 0);
+        tulle_spmm_t *spmm = NULL;
+        make_arguments(&a);
+        for (int i = 0; i < ROWS * WIDTH; i++) {
+            b[i] = spt_rank() * ROWS * WIDTH + i;
+            old[i] = -1 - i;
+        }
+        spt_assert_ok_all(tulle_spmm_create(on, &a.rows, &a.columns, &a.csr, NULL, &spmm));
+        spt_assert_ok_all(run_badly(spmm, 0, b, expected, -1));
+        for (int kind = 0; kind < 6; kind++) {
+            int culprit = kind % spt_size();
+            memcpy(c, old, sizeof c);
+            expect(run_badly(spmm, 0, b, c, is_culprit(culprit) ? kind : -1), bad_product[kind], culprit);
+            spt_assert_all(memcmp(c, old, sizeof c) == 0);
+            spt_assert_ok_all(run_badly(spmm, 0, b, c, -1));
+            spt_assert_all(memcmp(c, expected, sizeof c) == 0);
+        }
+        tulle_spmm_destroy(&spmm);
+        tulle_comm_destroy(&on);
+        spt_teardown(NULL);
+    }
+}
+
+static tulle_status_t run_wide(tulle_spmm_t *spmm, int64_t width, const double *b, double *c)
+{
+    tulle_product_t p = TULLE_PRODUCT(width, b, c);
+    return tulle_spmm_run(spmm, &p, NULL);
+}
+
+/* Of one row of ones: sums are the numbers of nonzeros, 2. */
+static void test_spmm_width_changes_after_a_habit_is_right(void **state)
+{
+    static const int64_t widths[] = {3, 3, 5, 3, 3, 3, 5, 5, 5, 3, 5, 1, 1, 5};
+    static double b[ROWS * 5], c[ROWS * 5];
+    arguments_t a;
+    tulle_spmm_t *spmm = NULL;
+    make_arguments(&a);
+    for (int i = 0; i < ROWS * 5; i++)
+        b[i] = 1;
+    spt_assert_ok_all(tulle_spmm_create(comm, &a.rows, &a.columns, &a.csr, NULL, &spmm));
+    for (int run = 0; run < COUNT(widths); run++) {
+        int is_right = 1;
+        memset(c, 0, sizeof c);
+        if (spt_size() > 1 && run % 4 == 3)
+            expect(run_wide(spmm, spt_rank() == 0 ? 4 : widths[run], b, c), (bad_t){TULLE_ERR_MISMATCH, "the width"},
+                   ALL);
+        spt_assert_ok_all(run_wide(spmm, widths[run], b, c));
+        for (int64_t i = 0; i < ROWS * 5; i++)
+            is_right = is_right && c[i] == (i < ROWS * widths[run] ? 2 : 0);
+        spt_assert_all(is_right);
+    }
+    tulle_spmm_destroy(&spmm);
+}
+
 static void test_spmm_ranks_with_other_widths_is_mismatch(void **state)
 {
     static double b[ROWS * 8], c[ROWS * 8];
@@ -262,6 +322,8 @@ int main(int argc, char **argv)
         spt_test(test_spmm_ranks_disagree_is_mismatch),
         spt_test(test_spmm_bad_product_fails_all_and_leaves_the_matrix_usable),
         spt_test(test_spmm_bad_product_between_nodes_fails_all_too),
+        spt_test(test_spmm_bad_product_after_good_ones_leaves_c_alone),
+        spt_test(test_spmm_width_changes_after_a_habit_is_right),
         spt_test(test_spmm_ranks_with_other_widths_is_mismatch),
         spt_test(test_spmm_null_is_refused_everywhere),
         spt_test(test_spmm_failing_allocation_is_a_status_everywhere),
