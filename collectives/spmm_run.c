@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * One product: partial rows first, because others wait for them; own columns while rows travel; gathered rows part
  * after part, in a fixed order, each as soon as it is here. */
-#include <sched.h>
 #include <string.h>
 
 #include "collectives/spmm.h"
@@ -204,8 +203,8 @@ done:
 
 /* --- agreement --------------------------------------------------------------------------------------------------- */
 
-/* Once products had one width for some time, rows travel while ranks agree on the next. All ranks take part, whatever
- * their own arguments are, so that what was started comes to its end; C is not touched meanwhile. */
+/* Once products had one width for some time, rows are on their way before ranks agree on the next. All ranks take part,
+ * whatever their own arguments are, so that what was started comes to its end; C is not touched meanwhile. */
 static tli_spmm_binding_t *expect(tulle_spmm_t *spmm, const tli_spmm_way_t *way)
 {
     const tli_spmm_habit_t *habit = &way->habit;
@@ -242,16 +241,8 @@ done:
 /* @param[in] local of this rank's arguments */
 static tulle_status_t agree_meanwhile(const run_t *r, tulle_status_t local)
 {
-    tulle_status_t st = TULLE_OK, agreed = TULLE_IN_PROGRESS;
-    tulle_comm_t *comm = r->spmm->comm;
-    TLI_TRY(tli_comm_agree_begin(comm, local, r->product->width));
-    st = r->product->width == r->binding->width ? start(r) : start_blindly(r);
-    while (agreed == TULLE_IN_PROGRESS) {
-        make_progress(r);
-        agreed = tli_comm_agree_ask(comm, local, "the width");
-        if (agreed == TULLE_IN_PROGRESS)
-            sched_yield();
-    }
+    tulle_status_t st = r->product->width == r->binding->width ? start(r) : start_blindly(r);
+    tulle_status_t agreed = tli_comm_agree_on(r->spmm->comm, local, r->product->width, "the width");
     TLI_TRY(st);
     if (agreed != TULLE_ERR_TIMEOUT && (agreed != TULLE_OK || r->product->width != r->binding->width))
         TLI_TRY(wait_for_exchanges(r->binding));

@@ -10,9 +10,10 @@
 #include "src/arena.h"
 #include "src/device/multiply_kernel.h"
 
-#define LEAST_BYTES   (INT64_C(16) << 10)
-#define LEAST_SECONDS 0.05
-#define ALIGNMENT     64
+#define LEAST_BYTES    (INT64_C(16) << 10)
+#define LEAST_SECONDS  0.05
+#define WORDS_PER_LOOK (INT64_C(1) << 20) /* at the clock */
+#define ALIGNMENT      64
 
 /* Several arrays at a time keep more lines on the way from far, a single one is prefetched better; who knows. */
 typedef uint64_t (*reader_t)(const uint64_t *words, int64_t n);
@@ -66,17 +67,17 @@ static reader_t choose_reader(int num_streams)
     return num_streams == 1 ? read_one_16 : read_four_16;
 }
 
-/* Each thread has a share of its own. */
-static uint64_t read_by_threads(reader_t read, const uint64_t *words, int64_t n, int num_threads)
+/* Each thread has a share of its own, and reads it so many times: to wake threads takes longer than to read level 1. */
+static uint64_t read_by_threads(reader_t read, const uint64_t *words, int64_t n, int64_t times, int num_threads)
 {
     int64_t share = n / num_threads / ALIGNMENT * ALIGNMENT;
     uint64_t sum = 0;
-    (void)num_threads; /* without OpenMP */
 #ifdef _OPENMP
 #pragma omp parallel for num_threads(num_threads) reduction(+ : sum) schedule(static)
 #endif
     for (int i = 0; i < num_threads; i++)
-        sum += read(words + share * i, share);
+        for (int64_t time = 0; time < times; time++)
+            sum += read(words + share * i, share);
     return sum;
 }
 
@@ -85,10 +86,10 @@ static double measure_reader(reader_t read, const uint64_t *words, int64_t n, in
 {
     volatile uint64_t kept = 0; /* somebody might look */
     double began = MPI_Wtime(), seconds = 0;
-    int64_t num_read = 0;
+    int64_t times = WORDS_PER_LOOK / n + 1, num_read = 0;
     for (; seconds < LEAST_SECONDS; seconds = MPI_Wtime() - began) {
-        kept = kept + read_by_threads(read, words, n, num_threads);
-        num_read += n;
+        kept = kept + read_by_threads(read, words, n, times, num_threads);
+        num_read += n * times;
     }
     return (double)num_read * (double)sizeof *words / seconds / 1e9;
 }

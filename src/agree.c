@@ -76,29 +76,19 @@ done:
     return st;
 }
 
-/* The minimum over all ranks is on its way into the agreement. */
-static tulle_status_t depart(MPI_Comm comm, tulle_status_t local, int64_t value, tli_agreement_t *agreement)
+static tulle_status_t await_all(int64_t limit_ms, tli_agreement_t *agreement)
 {
     tulle_status_t st = TULLE_OK;
-    TLI_TRY(fill(comm, local, value, 0, agreement->least));
-    agreement->began = MPI_Wtime();
-    TLI_MPI(MPI_Iallreduce(MPI_IN_PLACE, agreement->least, 4, MPI_INT64_T, MPI_MIN, comm, &agreement->request));
-    agreement->is_pending = 1;
-done:
-    return st;
-}
-
-/* Whether it is there. */
-static tulle_status_t look(int64_t limit_ms, tli_agreement_t *agreement)
-{
-    tulle_status_t st = TULLE_OK;
-    int is_done = 0;
-    TLI_MPI(MPI_Test(&agreement->request, &is_done, MPI_STATUS_IGNORE));
-    agreement->is_pending = !is_done;
-    TLI_REQUIRE(is_done || limit_ms == 0 || (MPI_Wtime() - agreement->began) * 1e3 < (double)limit_ms,
-                TULLE_ERR_TIMEOUT, "waited %lld ms for all ranks to make the same call: at least one does not come",
-                (long long)limit_ms);
-    st = is_done ? TULLE_OK : TULLE_IN_PROGRESS;
+    double began = MPI_Wtime();
+    while (agreement->is_pending) {
+        int is_done = 0;
+        TLI_MPI(MPI_Test(&agreement->request, &is_done, MPI_STATUS_IGNORE));
+        agreement->is_pending = !is_done;
+        TLI_REQUIRE(is_done || limit_ms == 0 || (MPI_Wtime() - began) * 1e3 < (double)limit_ms, TULLE_ERR_TIMEOUT,
+                    "waited %lld ms for all ranks to make the same call: at least one does not come",
+                    (long long)limit_ms);
+        sched_yield();
+    }
 done:
     return st;
 }
@@ -107,30 +97,13 @@ done:
 static tulle_status_t meet(MPI_Comm comm, tulle_status_t local, int64_t value, int64_t limit_ms,
                            tli_agreement_t *agreement)
 {
-    tulle_status_t st = depart(comm, local, value, agreement);
-    if (st == TULLE_OK)
-        st = look(limit_ms, agreement);
-    while (st == TULLE_IN_PROGRESS) {
-        sched_yield();
-        st = look(limit_ms, agreement);
-    }
-    return st;
-}
-
-tulle_status_t tli_agree_begin(MPI_Comm comm, tulle_status_t local, int64_t value, tli_agreement_t *agreement)
-{
     tulle_status_t st = TULLE_OK;
-    TLI_REQUIRE(!agreement->is_pending, TULLE_ERR_TIMEOUT, "a rank did not come to an earlier call of all ranks");
-    TLI_TRY(depart(comm, local, value, agreement));
+    TLI_TRY(fill(comm, local, value, 0, agreement->least));
+    TLI_MPI(MPI_Iallreduce(MPI_IN_PLACE, agreement->least, 4, MPI_INT64_T, MPI_MIN, comm, &agreement->request));
+    agreement->is_pending = 1;
+    TLI_TRY(await_all(limit_ms, agreement));
 done:
     return st;
-}
-
-tulle_status_t tli_agree_ask(MPI_Comm comm, tulle_status_t local, const char *what, int64_t limit_ms,
-                             tli_agreement_t *agreement)
-{
-    tulle_status_t st = look(limit_ms, agreement);
-    return st == TULLE_OK ? judge(comm, local, agreement->least, what) : st;
 }
 
 tulle_status_t tli_agree_on_within(MPI_Comm comm, tulle_status_t local, int64_t value, const char *what,

@@ -45,25 +45,9 @@ tulle_status_t tli_agree_on(MPI_Comm comm, tulle_status_t local, int64_t value, 
 /** An agreement that may be given up: what MPI still reads and writes then. */
 typedef struct tli_agreement {
     int64_t least[4];
-    int is_pending; /* once the limit is over for ever: some rank did not come */
-    double began;   /* [s] */
+    int is_pending; /* for ever: some rank did not come */
     MPI_Request request;
 } tli_agreement_t;
-
-/**
- * The same in two halves, so that other work may go on in between; no other agreement may. What is asked again and
- * again until it is no longer in progress is the agreement that was begun; while a failure is on its way to all ranks,
- * asking blocks.
- * @param[in]     local     both times
- * @param[in]     limit_ms  [ms] from the beginning, 0 = none
- * @param[in,out] agreement zeroed before the first use; must live as long as MPI does
- * @retval TULLE_IN_PROGRESS ask again
- * @retval TULLE_ERR_TIMEOUT now, and from every later call
- * @collective all ranks of @p comm, whatever their status
- */
-tulle_status_t tli_agree_begin(MPI_Comm comm, tulle_status_t local, int64_t value, tli_agreement_t *agreement);
-tulle_status_t tli_agree_ask(MPI_Comm comm, tulle_status_t local, const char *what, int64_t limit_ms,
-                             tli_agreement_t *agreement);
 
 /**
  * The same within a time limit. Who does not come MPI cannot say.

@@ -387,20 +387,6 @@ tulle_status_t tli_comm_agree_on(tulle_comm_t *comm, tulle_status_t local, int64
     return st;
 }
 
-tulle_status_t tli_comm_agree_begin(tulle_comm_t *comm, tulle_status_t local, int64_t value)
-{
-    tulle_status_t st = tli_agree_begin(comm->mpi, local, value, comm->agreement);
-    comm->num_faults += st == TULLE_ERR_TIMEOUT;
-    return st;
-}
-
-tulle_status_t tli_comm_agree_ask(tulle_comm_t *comm, tulle_status_t local, const char *what)
-{
-    tulle_status_t st = tli_agree_ask(comm->mpi, local, what, comm->timeout_ms, comm->agreement);
-    comm->num_faults += st == TULLE_ERR_TIMEOUT;
-    return st;
-}
-
 tulle_status_t tli_comm_meet(tulle_comm_t *comm)
 {
     return comm->timeout_ms > 0 ? tli_comm_agree_on(comm, TULLE_OK, 0, "nothing") : TULLE_OK;

@@ -37,7 +37,7 @@ struct tulle_comm {
     int has_exchanges;          /* some were made */
     int has_parted;             /* all other references are gone */
     uint64_t rounds;            /* a fingerprint of all rounds started: alike on all ranks, unless some left one out */
-    tli_agreement_t *agreement; /* of calls that run what exists; and in parting */
+    tli_agreement_t *agreement; /* of one-shot calls, where there is a time limit; and in parting */
     int num_faults;             /* exchanges that failed, or were destroyed, while they ran */
     struct tulle_exchange *in_flight;               /* started and not yet waited for: waiting for one advances all */
     int most_plans;                                 /* that are kept, 0: none */
@@ -80,10 +80,6 @@ tulle_status_t tli_comm_tell(tulle_comm_t *comm, const int64_t *words, int num_w
 /** As tli_agree_on(), within the communicator's time limit; a rank that does not come by then is a fault.
  * @retval TULLE_ERR_TIMEOUT now, and from every later call */
 tulle_status_t tli_comm_agree_on(tulle_comm_t *comm, tulle_status_t local, int64_t value, const char *what);
-
-/** The same in two halves: see tli_agree_begin(). @retval TULLE_IN_PROGRESS ask again */
-tulle_status_t tli_comm_agree_begin(tulle_comm_t *comm, tulle_status_t local, int64_t value);
-tulle_status_t tli_comm_agree_ask(tulle_comm_t *comm, tulle_status_t local, const char *what);
 
 /** Wait for all ranks, where there is a time limit: those that come will take part in what follows. Otherwise nothing.
  * @collective all ranks, whatever their status */

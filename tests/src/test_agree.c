@@ -84,31 +84,6 @@ static void test_agree_within_a_limit_is_the_same(void **state)
     }
 }
 
-static tulle_status_t ask_to_the_end(tulle_status_t mine, int64_t value, int64_t limit_ms, tli_agreement_t *agreement)
-{
-    tulle_status_t st = tli_agree_begin(MPI_COMM_WORLD, mine, value, agreement);
-    for (st = st == TULLE_OK ? TULLE_IN_PROGRESS : st; st == TULLE_IN_PROGRESS;)
-        st = tli_agree_ask(MPI_COMM_WORLD, mine, "ranks", limit_ms, agreement);
-    return st;
-}
-
-static void test_agree_in_two_halves_is_the_same(void **state)
-{
-    tli_agreement_t agreement = {.is_pending = 0};
-    int culprit = spt_size() - 1;
-    for (int64_t limit_ms = 0; limit_ms <= 60000; limit_ms += 60000) {
-        tulle_status_t mine = TULLE_OK;
-        spt_assert_ok_all(ask_to_the_end(TULLE_OK, 7, limit_ms, &agreement));
-        if (spt_rank() == culprit)
-            mine = tli_fail(TULLE_ERR_FILE, 0, TLI_WHERE, "width is %d", 17);
-        spt_assert_blames(ask_to_the_end(mine, 7, limit_ms, &agreement), TULLE_ERR_FILE, culprit, "width is 17");
-        spt_assert_all(!agreement.is_pending);
-        if (spt_size() > 1)
-            spt_assert_fails_alike(ask_to_the_end(TULLE_OK, spt_rank(), limit_ms, &agreement), TULLE_ERR_MISMATCH,
-                                   "ranks: from 0");
-    }
-}
-
 /* Who gave up once does so ever after; the late rank finds all others there. */
 static void test_agree_within_a_limit_late_rank_is_given_up(void **state)
 {
@@ -141,7 +116,6 @@ int main(int argc, char **argv)
         spt_test(test_agree_equal_same_values_are_ok),
         spt_test(test_agree_equal_other_value_is_named),
         spt_test(test_agree_within_a_limit_is_the_same),
-        spt_test(test_agree_in_two_halves_is_the_same),
         spt_test(test_agree_within_a_limit_late_rank_is_given_up),
     };
     spt_init(&argc, &argv);
