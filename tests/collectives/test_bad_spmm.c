@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Misuse of sparse times dense, on one rank and on all: a status everywhere, words with the offending values, nothing
  * hangs, and the communicator works afterwards. And allocations that fail, each in turn. */
+#include <string.h>
+
 #include "tests/collectives/misuse.h"
 #include "tests/collectives/spmm_case.h"
 #include "tests/support/failing.h"
