@@ -217,7 +217,8 @@ done:
     return st;
 }
 
-/* Messages of one parcel share a tag and are started in order, which MPI keeps. Sends are synchronous: MPI may take a
+/* Messages of one parcel share a tag and are started one by one in their order, which MPI keeps (of MPI_Startall it
+ * promises none). Sends are synchronous: MPI may take a
  * small message as sent while it still has it, and bring it on its way in a later call only. But after wait the host
  * may well wait for its stream, and that for peers whose rows follow from this very message. */
 static tulle_status_t make_requests(channel_t *channel, int first_tag, lane_t *lane)
@@ -481,8 +482,8 @@ static tulle_status_t open_receives(channel_t *channel)
     if (channel->is_open || !take(channel->open.flag))
         return TULLE_OK;
     for (int l = RECEIVES; l <= RECEIVES_COPIED; l++)
-        if (channel->lanes[l].num > 0)
-            TLI_MPI(MPI_Startall(channel->lanes[l].num, channel->lanes[l].requests));
+        for (int i = 0; i < channel->lanes[l].num; i++)
+            TLI_MPI(MPI_Start(&channel->lanes[l].requests[i]));
     channel->is_open = 1;
 done:
     return st;

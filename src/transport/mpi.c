@@ -185,8 +185,8 @@ static tulle_status_t mpi_begin(void *opaque)
         int w = channel->wire_of_receive[i];
         channel->num_missing[w] = receives->first[w + 1] - receives->first[w];
     }
-    if (receives->num > 0)
-        TLI_MPI(MPI_Startall(receives->num, receives->all));
+    for (int i = 0; i < receives->num; i++)
+        TLI_MPI(MPI_Start(&receives->all[i]));
 done:
     return st;
 }
@@ -195,7 +195,8 @@ static tulle_status_t mpi_send(void *opaque, int wire)
 {
     tulle_status_t st = TULLE_OK;
     requests_t *sends = &((channel_t *)opaque)->sends;
-    TLI_MPI(MPI_Startall(sends->first[wire + 1] - sends->first[wire], sends->all + sends->first[wire]));
+    for (int i = sends->first[wire]; i < sends->first[wire + 1]; i++)
+        TLI_MPI(MPI_Start(&sends->all[i]));
 done:
     return st;
 }

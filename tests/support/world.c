@@ -6,6 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* MPI starts requests of one call "in some arbitrary order". Here it is the one that nobody counts on. */
+int MPI_Startall(int count, MPI_Request requests[])
+{
+    int code = MPI_SUCCESS;
+    for (int i = count - 1; i >= 0 && code == MPI_SUCCESS; i--)
+        code = PMPI_Start(&requests[i]);
+    return code;
+}
+
 #define PATIENCE_MS 60000
 
 typedef struct block {
