@@ -256,7 +256,8 @@ static tulle_status_t bind_on_host(tulle_exchange_t *x, tulle_comm_t *comm, tull
     return st;
 }
 
-static tulle_status_t read_options(const tulle_exchange_options_t *given, const tulle_plan_t *plan, tulle_exchange_t *x)
+tulle_status_t tli_exchange_take_options(const tulle_exchange_options_t *given, const tulle_plan_t *plan,
+                                         tulle_exchange_t *x)
 {
     tulle_status_t st = TULLE_OK;
     tulle_exchange_options_t options = TULLE_EXCHANGE_OPTIONS_INIT;
@@ -271,7 +272,7 @@ static tulle_status_t read_options(const tulle_exchange_options_t *given, const 
         TLI_TRY(tli_options_chunk_bytes(&options.chunk_bytes));
     x->chunk_bytes = options.chunk_bytes;
     x->wire_precision = options.wire_precision;
-    x->wire_levels = options.wire_levels;
+    x->wire_levels = options.wire_levels == 0 ? 1 : options.wire_levels;
     x->op = options.op == 0 ? TULLE_OP_SUM : options.op;
     x->timeout_ms = options.timeout_ms > 0 ? options.timeout_ms : plan->comm->timeout_ms;
 done:
@@ -291,7 +292,7 @@ static tulle_status_t alloc_exchange(tulle_plan_t *plan, kind_t kind, tulle_dire
         x->is_cached = kind == CACHED;
         x->owned_moves = kind != PLAIN;
         x->direction = direction;
-        st = read_options(options, plan, x);
+        st = tli_exchange_take_options(options, plan, x);
         *exchange_out = x;
     }
     return st;
@@ -360,11 +361,9 @@ done:
 }
 
 tulle_status_t tli_exchange_create_cached(tulle_plan_t *plan, tulle_direction_t direction, const tulle_field_t *field,
-                                          tulle_op_t op, tulle_exchange_t **exchange_out)
+                                          const tulle_exchange_options_t *options, tulle_exchange_t **exchange_out)
 {
-    tulle_exchange_options_t options = TULLE_EXCHANGE_OPTIONS_INIT;
-    options.op = op;
-    return create(plan, CACHED, direction, field, 1, &options, exchange_out);
+    return create(plan, CACHED, direction, field, 1, options, exchange_out);
 }
 
 tulle_status_t tli_exchange_create_moving(tulle_plan_t *plan, tulle_direction_t direction, const tulle_field_t *field,
@@ -375,10 +374,13 @@ tulle_status_t tli_exchange_create_moving(tulle_plan_t *plan, tulle_direction_t 
 
 void tli_exchange_move_owned(tulle_exchange_t *x, void *owned, int64_t stride)
 {
+    int has_changed = x->fields[0].owned != owned || x->fields[0].owned_stride != stride;
     TLI_ASSERT(x->owned_moves && x->phase == TLI_PHASE_IDLE);
     x->fields[0].owned = owned;
     x->fields[0].owned_stride = stride;
     tli_areas_place_user(x);
+    if (x->device != NULL && has_changed)
+        tli_device_rebind(x);
 }
 
 void tli_exchange_set_buffers(tulle_exchange_t *x, void *owned, void *ghost)

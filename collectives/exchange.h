@@ -61,7 +61,10 @@ struct tulle_exchange {
 /** As tulle_exchange_create(), for the cache of a plan: buffers come with each use through tli_exchange_set_buffers().
  */
 tulle_status_t tli_exchange_create_cached(tulle_plan_t *plan, tulle_direction_t direction, const tulle_field_t *field,
-                                          tulle_op_t op, tulle_exchange_t **exchange_out);
+                                          const tulle_exchange_options_t *options, tulle_exchange_t **exchange_out);
+/** Read and check options as creation does: what an exchange of them would have. Local. */
+tulle_status_t tli_exchange_take_options(const tulle_exchange_options_t *given, const tulle_plan_t *plan,
+                                         tulle_exchange_t *x);
 
 /** Point an idle cached exchange at other buffers. Local. */
 void tli_exchange_set_buffers(tulle_exchange_t *exchange, void *owned, void *ghost);

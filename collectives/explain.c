@@ -26,6 +26,9 @@ tulle_status_t tli_explain_table(const tulle_plan_stats_t *stats, const tulle_to
     fprintf(out, "plan: strategy %s on topology %s (%d ranks%s), rows of %lld bytes\n",
             tulle_strategy_name(stats->strategy), tulle_topology_text(topology), tulle_topology_num_ranks(topology),
             is_emulated ? ", emulated" : "", (long long)stats->row_bytes);
+    if (stats->wire_row_bytes != stats->row_bytes)
+        fprintf(out, "rows of %lld bytes between the outermost groups (levels %s to %s)\n",
+                (long long)stats->wire_row_bytes, stats->levels[0].name, stats->levels[stats->wire_levels - 1].name);
     fprintf(out, "rows owned %lld, needed from other ranks %lld, passed on by ranks that do not need them %lld\n",
             (long long)stats->num_owned, (long long)stats->num_needed, (long long)stats->staging_rows);
     fprintf(out, "node pairs: %d routed, %d aggregated, %d striped, %d direct\n\n", (int)stats->routed_pairs,
@@ -33,7 +36,7 @@ tulle_status_t tli_explain_table(const tulle_plan_stats_t *stats, const tulle_to
     fprintf(out, "  %-10s %12s %12s %12s %12s %12s %9s %10s %10s %10s\n", "level", "naive", "direct", "plan", "limit",
             "plan MB", "saved", "msg direct", "msg plan", "busiest");
     for (int level = 0; level < stats->num_levels; level++)
-        print_level(&stats->levels[level], stats->row_bytes, out);
+        print_level(&stats->levels[level], tli_explained_row_bytes(stats, level), out);
     fprintf(out, "  (rows that cross each level; saved: against direct; busiest: rows into one rank)\n\n");
     fprintf(out, "predicted by the cost model: naive %.1f us, direct %.1f us, plan %.1f us\n",
             stats->predicted_naive_ns * 1e-3, stats->predicted_direct_ns * 1e-3, stats->predicted_plan_ns * 1e-3);

@@ -21,12 +21,13 @@ static json_t *plan_object(const tulle_plan_stats_t *stats, const tulle_topology
 {
     json_t *levels = json_array();
     for (int level = 0; level < stats->num_levels; level++)
-        json_array_append_new(levels, level_object(&stats->levels[level], stats->row_bytes));
+        json_array_append_new(levels, level_object(&stats->levels[level], tli_explained_row_bytes(stats, level)));
     return json_pack(
-        "{s:s, s:s, s:i, s:b, s:I, s:I, s:I, s:I, s:{s:i, s:i, s:i, s:i}, s:{s:f, s:f, s:f}, s:f, s:f, s:o}",
+        "{s:s, s:s, s:i, s:b, s:I, s:I, s:i, s:I, s:I, s:I, s:{s:i, s:i, s:i, s:i}, s:{s:f, s:f, s:f}, s:f, s:f, s:o}",
         "strategy", tulle_strategy_name(stats->strategy), "topology", tulle_topology_text(topology), "ranks",
         tulle_topology_num_ranks(topology), "emulated", is_emulated, "row_bytes", (json_int_t)stats->row_bytes,
-        "owned_rows", (json_int_t)stats->num_owned, "needed_rows", (json_int_t)stats->num_needed, "staging_rows",
+        "wire_row_bytes", (json_int_t)stats->wire_row_bytes, "wire_levels", (int)stats->wire_levels, "owned_rows",
+        (json_int_t)stats->num_owned, "needed_rows", (json_int_t)stats->num_needed, "staging_rows",
         (json_int_t)stats->staging_rows, "node_pairs", "routed", (int)stats->routed_pairs, "aggregated",
         (int)stats->aggregated_pairs, "striped", (int)stats->striped_pairs, "direct", (int)stats->direct_pairs,
         "predicted_us", "naive", stats->predicted_naive_ns * 1e-3, "direct", stats->predicted_direct_ns * 1e-3, "plan",

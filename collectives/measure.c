@@ -54,18 +54,26 @@ static int is_promising(const contest_t *c, int candidate)
            c->predicted_ns[candidate] <= MOST_TIMES_SLOWER * least_ns;
 }
 
-static tulle_status_t make_exchanges(contest_t *c, int64_t row_bytes)
+static tulle_status_t make_exchanges(contest_t *c, const tulle_plan_options_t *options)
 {
     tulle_status_t st = TULLE_OK;
     const tulle_plan_t *any = c->plans[0];
+    int64_t row_bytes = options->row_bytes;
+    tulle_exchange_options_t wire = TULLE_EXCHANGE_OPTIONS_INIT;
+    wire.wire_precision = options->wire_precision;
+    wire.wire_levels = options->wire_levels;
     st = tli_arena_alloc(&c->arena, tulle_plan_num_owned(any), (size_t)row_bytes, &c->owned);
     if (st == TULLE_OK)
         st = tli_arena_alloc(&c->arena, tulle_plan_num_ghosts(any), (size_t)row_bytes, &c->ghost);
     TLI_TRY(tli_agree(c->comm->mpi, st));
     tulle_field_t field = {c->owned, c->ghost, TULLE_BYTE, row_bytes, 0, 0};
+    if (wire.wire_precision != TULLE_WIRE_PRECISION_NONE) {
+        field.datatype = TULLE_F32;
+        field.width = row_bytes / (int64_t)sizeof(float);
+    }
     for (int i = 0; i < NUM_STRATEGIES; i++)
         if (is_promising(c, i))
-            TLI_TRY(tulle_exchange_create(c->plans[i], TULLE_GATHER, &field, 1, NULL, &c->laps[i].exchange));
+            TLI_TRY(tulle_exchange_create(c->plans[i], TULLE_GATHER, &field, 1, &wire, &c->laps[i].exchange));
 done:
     return st;
 }
@@ -97,7 +105,7 @@ tulle_status_t tli_plan_measure(tulle_comm_t *comm, const tulle_pattern_t *patte
     TLI_TRY(tli_agree(comm->mpi, tli_alloc(sizeof *c, &c)));
     c->comm = comm;
     TLI_TRY(make_plans(c, pattern, options));
-    TLI_TRY(make_exchanges(c, options->row_bytes));
+    TLI_TRY(make_exchanges(c, options));
     TLI_TRY(tli_time_exchanges(comm->mpi, TIME_MS, NUM_STRATEGIES, c->laps));
     int best = fastest(c);
     *plan_out = c->plans[best];

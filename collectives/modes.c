@@ -183,10 +183,10 @@ static double total_ns(const choice_t *c, const total_t *total)
     int inner = route->topology->num_levels - 1;
     tli_load_t load = {.hops = {1}};
     load.messages[0] = total->sum.messages;
-    load.bytes[0] = total->sum.rows * route->row_bytes;
-    load.busiest_bytes = total->sum.busiest_rows * route->row_bytes;
+    load.bytes[0] = total->sum.rows * tli_row_bytes_at(&route->row, 0);
+    load.busiest_bytes = total->sum.busiest_rows * tli_row_bytes_at(&route->row, 0);
     load.messages[inner] = total->sum.inner_messages;
-    load.bytes[inner] = total->sum.inner_rows * route->row_bytes;
+    load.bytes[inner] = total->sum.inner_rows * tli_row_bytes_at(&route->row, inner);
     load.hops[inner] = total->num_with_hops[2] > 0 ? 2 : total->num_with_hops[1] > 0;
     return tli_cost_load_ns(route->topology, c->num_ranks, &load);
 }

@@ -175,8 +175,7 @@ static tulle_status_t begin_route(negotiation_t *n, const tli_packets_t *member_
     const tulle_topology_t *topology = n->comm->topology;
     tli_needs_t needs = {0, NULL};
     TLI_TRY(list_needs_of_members(n, member_needs, &needs));
-    TLI_TRY(
-        tli_route_begin(topology, my_node(n->comm), n->plan->strategy, n->plan->row_bytes, &needs, &n->arena, route));
+    TLI_TRY(tli_route_begin(topology, my_node(n->comm), n->plan->strategy, n->plan->row, &needs, &n->arena, route));
 done:
     return st;
 }

@@ -15,21 +15,33 @@ static void destroy_cached(tulle_exchange_t **first)
     }
 }
 
-static tulle_exchange_t *find_cached(const tulle_plan_t *plan, tulle_direction_t direction, const tulle_field_t *field,
-                                     tulle_op_t op, int is_on_device)
+/* @param[in] wanted its options and direction, as they would be bound */
+static int is_alike(const tulle_exchange_t *x, const tulle_exchange_t *wanted, const tulle_field_t *field)
+{
+    return x->direction == wanted->direction && x->fields[0].datatype == field->datatype &&
+           x->fields[0].width == field->width && x->op == wanted->op && x->transport == wanted->transport &&
+           x->wire_precision == wanted->wire_precision && x->wire_levels == wanted->wire_levels &&
+           x->chunk_bytes == wanted->chunk_bytes && (x->device != NULL) == tli_is_device_exchange(wanted->spaces);
+}
+
+static tulle_exchange_t *find_cached(const tulle_plan_t *plan, const tulle_exchange_t *wanted,
+                                     const tulle_field_t *field)
 {
     tulle_exchange_t *x = plan->cached;
-    while (x != NULL && (x->direction != direction || x->fields[0].datatype != field->datatype ||
-                         x->fields[0].width != field->width || x->op != op || (x->device != NULL) != is_on_device))
+    while (x != NULL && !is_alike(x, wanted, field))
         x = x->next;
     return x;
 }
 
-/* Wraps for absurd widths, alike on all ranks. */
-static int64_t kind_of_call(tulle_direction_t direction, const tulle_field_t *field, tulle_op_t op)
+/* Wraps for absurd widths, alike on all ranks. Of chunks there is but a mark: ranks that disagree are found out when
+ * they bind, and those that bind nothing by the mark, but for one in 4096. */
+static int64_t kind_of_call(const tulle_exchange_t *wanted, const tulle_field_t *field)
 {
-    return (int64_t)((uint64_t)field->width << 8 | (uint64_t)field->datatype << 4 | (uint64_t)op << 1 |
-                     (uint64_t)direction) &
+    uint64_t chunks = ((uint64_t)wanted->chunk_bytes * UINT64_C(0x9e3779b97f4a7c15)) >> 52;
+    uint64_t options = chunks << 10 | (uint64_t)wanted->transport << 6 | (uint64_t)wanted->wire_levels << 2 |
+                       (uint64_t)wanted->wire_precision;
+    return (int64_t)((uint64_t)field->width << 30 | options << 8 | (uint64_t)field->datatype << 4 |
+                     (uint64_t)wanted->op << 1 | (uint64_t)wanted->direction) &
            INT64_MAX;
 }
 
@@ -55,31 +67,33 @@ static tulle_status_t check_buffers(const tulle_plan_t *plan, const tulle_field_
     return tli_agree(plan->comm->mpi, tli_device_check_fields(plan, field, 1, &device));
 }
 
-static tulle_status_t run_once(tulle_plan_t *plan, tulle_direction_t direction, tulle_field_t *field, tulle_op_t op,
-                               void *stream)
+static tulle_status_t run_once(tulle_plan_t *plan, tulle_direction_t direction, tulle_field_t *field,
+                               const tulle_exchange_options_t *options, void *stream)
 {
     tulle_status_t st = TULLE_OK;
-    tulle_exchange_t *x = NULL;
-    int spaces = 0;
+    tulle_exchange_t *x = NULL, wanted = {.direction = direction};
     TLI_REQUIRE(plan != NULL, TULLE_ERR_ARG, "the plan is NULL: was it created, or already destroyed?");
     tli_fault_set_rank(plan->comm->rank);
-    st = tli_field_check(plan, direction, op, 0, field);
+    st = tli_exchange_take_options(options, plan, &wanted);
     if (st == TULLE_OK)
-        st = tli_spaces_of(plan, field, 1, &spaces);
+        st = tli_field_check(plan, direction, wanted.op, 0, field);
+    if (st == TULLE_OK)
+        st = tli_spaces_of(plan, field, 1, &wanted.spaces);
     if (st == TULLE_OK)
         st = check_stream(stream);
     /* Ranks must not part ways here, one binding anew while another uses what it has. */
-    TLI_TRY(tli_comm_agree_on(plan->comm, st, kind_of_call(direction, field, op),
-                              "the call (256 * width + 16 * datatype + 2 * op + direction)"));
-    TLI_TRY(tli_spaces_join(plan->comm, &spaces));
-    TLI_TRY(check_buffers(plan, field, spaces));
-    x = find_cached(plan, direction, field, op, tli_is_device_exchange(spaces));
+    TLI_TRY(tli_comm_agree_on(plan->comm, st, kind_of_call(&wanted, field),
+                              "the call (2^30 * width + 256 * options + 16 * datatype + 2 * op + direction)"));
+    TLI_TRY(tli_spaces_join(plan->comm, &wanted.spaces));
+    TLI_TRY(check_buffers(plan, field, wanted.spaces));
+    x = find_cached(plan, &wanted, field);
     if (x == NULL) {
-        TLI_TRY(tli_exchange_create_cached(plan, direction, field, op, &x));
+        TLI_TRY(tli_exchange_create_cached(plan, direction, field, options, &x));
         x->next = plan->cached;
         plan->cached = x;
         plan->destroy_cached = destroy_cached;
     }
+    x->timeout_ms = wanted.timeout_ms;
     tli_exchange_set_buffers(x, field->owned, field->ghost);
     TLI_TRY(tulle_exchange_start(x, stream));
     TLI_TRY(tulle_exchange_wait(x));
@@ -87,18 +101,32 @@ done:
     return st;
 }
 
-tulle_status_t tulle_gather(tulle_plan_t *plan, const void *owned, void *ghost, tulle_datatype_t datatype,
-                            int64_t width, void *stream)
+tulle_status_t tulle_gather_with(tulle_plan_t *plan, const void *owned, void *ghost, tulle_datatype_t datatype,
+                                 int64_t width, const tulle_exchange_options_t *options, void *stream)
 {
     /* A gather only reads owned rows. */
     tulle_field_t field = {(void *)owned, ghost, datatype, width, 0, 0};
-    return run_once(plan, TULLE_GATHER, &field, TULLE_OP_SUM, stream);
+    return run_once(plan, TULLE_GATHER, &field, options, stream);
+}
+
+tulle_status_t tulle_scatter_with(tulle_plan_t *plan, const void *ghost, void *owned, tulle_datatype_t datatype,
+                                  int64_t width, const tulle_exchange_options_t *options, void *stream)
+{
+    /* A scatter only reads ghost rows. */
+    tulle_field_t field = {owned, (void *)ghost, datatype, width, 0, 0};
+    return run_once(plan, TULLE_SCATTER, &field, options, stream);
+}
+
+tulle_status_t tulle_gather(tulle_plan_t *plan, const void *owned, void *ghost, tulle_datatype_t datatype,
+                            int64_t width, void *stream)
+{
+    return tulle_gather_with(plan, owned, ghost, datatype, width, NULL, stream);
 }
 
 tulle_status_t tulle_scatter(tulle_plan_t *plan, const void *ghost, void *owned, tulle_datatype_t datatype,
                              int64_t width, tulle_op_t op, void *stream)
 {
-    /* A scatter only reads ghost rows. */
-    tulle_field_t field = {owned, (void *)ghost, datatype, width, 0, 0};
-    return run_once(plan, TULLE_SCATTER, &field, op, stream);
+    tulle_exchange_options_t options = TULLE_EXCHANGE_OPTIONS_INIT;
+    options.op = op;
+    return tulle_scatter_with(plan, ghost, owned, datatype, width, &options, stream);
 }

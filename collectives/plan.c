@@ -9,6 +9,7 @@
 #include "collectives/negotiate.h"
 #include "collectives/plan_cache.h"
 #include "src/agree.h"
+#include "src/device/wire_rows.h"
 #include "src/options.h"
 
 #define DEFAULT_ROW_BYTES 256
@@ -25,7 +26,25 @@ const char *tulle_strategy_name(tulle_strategy_t strategy)
     return "unknown";
 }
 
-static tulle_status_t read_options(const tulle_plan_options_t *given, tulle_plan_options_t *options)
+static tulle_status_t check_wire(const tulle_comm_t *comm, tulle_plan_options_t *options)
+{
+    tulle_status_t st = TULLE_OK;
+    int num_levels = tulle_topology_num_levels(comm->topology);
+    TLI_REQUIRE(
+        options->wire_precision >= TULLE_WIRE_PRECISION_NONE && options->wire_precision <= TULLE_WIRE_PRECISION_FP8,
+        TULLE_ERR_ARG, "options.wire_precision is %d, none of TULLE_WIRE_PRECISION_MAP", (int)options->wire_precision);
+    TLI_REQUIRE(options->wire_levels >= 0 && options->wire_levels <= num_levels, TULLE_ERR_ARG,
+                "options.wire_levels is %d: rows can cross %d levels here", options->wire_levels, num_levels);
+    TLI_REQUIRE(options->wire_precision == TULLE_WIRE_PRECISION_NONE || options->row_bytes % 4 == 0, TULLE_ERR_ARG,
+                "row_bytes is %lld: wire precision %s is for rows of f32", (long long)options->row_bytes,
+                tulle_wire_precision_name(options->wire_precision));
+    options->wire_levels = options->wire_levels == 0 ? 1 : options->wire_levels;
+done:
+    return st;
+}
+
+static tulle_status_t read_options(const tulle_comm_t *comm, const tulle_plan_options_t *given,
+                                   tulle_plan_options_t *options)
 {
     tulle_status_t st = TULLE_OK;
     TLI_TRY(tli_options_take(given, options, sizeof *options, offsetof(tulle_plan_options_t, measure),
@@ -41,6 +60,7 @@ static tulle_status_t read_options(const tulle_plan_options_t *given, tulle_plan
     options->measure = options->measure != 0;
     if (options->row_bytes == 0)
         options->row_bytes = DEFAULT_ROW_BYTES;
+    TLI_TRY(check_wire(comm, options));
 done:
     return st;
 }
@@ -55,6 +75,16 @@ done:
     return st;
 }
 
+/* A row of several fields of fp8 has a scale each: too little to matter to a plan. */
+static tli_row_size_t row_size(const tulle_plan_options_t *options)
+{
+    int64_t width = options->row_bytes / (int64_t)sizeof(float);
+    int has_wire_bytes = options->wire_precision != TULLE_WIRE_PRECISION_NONE;
+    return (tli_row_size_t){options->row_bytes,
+                            has_wire_bytes ? tli_wire_row_bytes(options->wire_precision, width) : options->row_bytes,
+                            options->wire_levels};
+}
+
 static tulle_status_t plan_alloc(tulle_comm_t *comm, const tulle_pattern_t *pattern,
                                  const tulle_plan_options_t *options, tulle_plan_t **plan_out)
 {
@@ -65,7 +95,7 @@ static tulle_status_t plan_alloc(tulle_comm_t *comm, const tulle_pattern_t *patt
         plan->references = 1;
         plan->strategy = options->strategy;
         plan->ghost_order = options->ghost_order;
-        plan->row_bytes = options->row_bytes;
+        plan->row = row_size(options);
         plan->num_owned = pattern->num_owned;
         plan->num_needed = pattern->num_needed;
         *plan_out = plan;
@@ -85,14 +115,17 @@ tulle_status_t tulle_plan_create(tulle_comm_t *comm, const tulle_pattern_t *patt
     TLI_TRY(tli_check_comm(comm));
     st = check_arguments(comm, pattern, plan_out);
     if (st == TULLE_OK)
-        st = read_options(given, &options);
+        st = read_options(comm, given, &options);
     if (st == TULLE_OK && !options.measure)
         st = plan_alloc(comm, pattern, &options, &plan);
     if (st == TULLE_OK)
         st = tli_plan_cache_open(comm);
     TLI_TRY(tli_agree_on(
-        comm->mpi, st, options.row_bytes * 32 + options.measure * 16 + options.ghost_order * 8 + (int)options.strategy,
-        "the plan's options (32 * row_bytes + 16 * measure + 8 * ghost_order + strategy)"));
+        comm->mpi, st,
+        options.row_bytes * 2048 + options.wire_levels * 128 + (int)options.wire_precision * 32 + options.measure * 16 +
+            options.ghost_order * 8 + (int)options.strategy,
+        "the plan's options (2048 * row_bytes + 128 * wire_levels + 32 * wire_precision + 16 * measure + 8 * "
+        "ghost_order + strategy)"));
     if (comm->most_plans > 0) {
         key = tli_plan_key(pattern, &options);
         TLI_TRY(tli_plan_cache_find(comm, key, &kept));

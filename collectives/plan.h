@@ -10,6 +10,7 @@
 
 #include <tulle/plan.h>
 
+#include "collectives/routes.h"
 #include "src/arena.h"
 #include "src/comm.h"
 
@@ -28,7 +29,7 @@ struct tulle_plan {
     int num_kept; /* times that the communicator keeps it: without users it then stays, and holds no reference */
     tulle_strategy_t strategy;
     tulle_ghost_order_t ghost_order;
-    int64_t row_bytes;
+    tli_row_size_t row;
     int64_t num_owned, num_needed;
     int64_t num_remote; /* distinct remote rows needed */
 

@@ -24,8 +24,8 @@ _Static_assert(TLI_MOST_KEPT_PLANS <= 64, "a bit for each");
 tli_plan_key_t tli_plan_key(const tulle_pattern_t *pattern, const tulle_plan_options_t *options)
 {
     size_t bytes = (size_t)pattern->num_needed * sizeof(int64_t);
-    int64_t rest[6] = {pattern->num_owned,        pattern->num_needed, (int)options->strategy,
-                       (int)options->ghost_order, options->row_bytes,  options->measure};
+    int64_t rest[8] = {pattern->num_owned, pattern->num_needed, (int)options->strategy,       (int)options->ghost_order,
+                       options->row_bytes, options->measure,    (int)options->wire_precision, options->wire_levels};
     XXH3_state_t state;
     XXH3_128bits_reset(&state);
     XXH3_128bits_update(&state, rest, sizeof rest);

@@ -17,12 +17,25 @@
 #include "topology/model.h"
 
 #define MAGIC           INT64_C(0x4e414c50454c4c55) /* "ULLEPLAN" in little-endian bytes */
-#define VERSION         2
+#define VERSION         3
 #define BYTE_ORDER_MARK INT64_C(0x0102030405060708)
 #define CHUNK_WORDS     (1 << 20)
 #define PART_TAG        0
 
-enum { H_MAGIC, H_VERSION, H_ORDER, H_RANKS, H_TOPOLOGY, H_STRATEGY, H_GHOST_ORDER, H_ROW_BYTES, H_TOTAL, H_WORDS };
+enum {
+    H_MAGIC,
+    H_VERSION,
+    H_ORDER,
+    H_RANKS,
+    H_TOPOLOGY,
+    H_STRATEGY,
+    H_GHOST_ORDER,
+    H_ROW_BYTES,
+    H_WIRE_ROW_BYTES,
+    H_WIRE_LEVELS,
+    H_TOTAL,
+    H_WORDS
+};
 
 /* --- a rank's part as words -------------------------------------------------------------------------------------- */
 
@@ -177,7 +190,9 @@ static tulle_status_t write_file(const tulle_plan_t *plan, const char *path, con
                                (int64_t)tli_topology_hash(comm->topology),
                                plan->strategy,
                                plan->ghost_order,
-                               plan->row_bytes,
+                               plan->row.bytes,
+                               plan->row.wire_bytes,
+                               plan->row.wire_levels,
                                H_WORDS + comm->size + 1};
     for (int rank = 0; rank < comm->size; rank++)
         header[H_TOTAL] += sizes[rank];
@@ -354,7 +369,8 @@ static tulle_status_t alloc_loaded(tulle_comm_t *comm, const load_t *load, tulle
         plan->references = 1;
         plan->strategy = (tulle_strategy_t)load->header[H_STRATEGY];
         plan->ghost_order = (tulle_ghost_order_t)load->header[H_GHOST_ORDER];
-        plan->row_bytes = load->header[H_ROW_BYTES];
+        plan->row = (tli_row_size_t){load->header[H_ROW_BYTES], load->header[H_WIRE_ROW_BYTES],
+                                     (int)load->header[H_WIRE_LEVELS]};
         *plan_out = plan;
     }
     return st;

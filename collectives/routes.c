@@ -127,12 +127,13 @@ done:
     return st;
 }
 
-tulle_status_t tli_route_begin(const tulle_topology_t *topology, int node, tulle_strategy_t strategy, int64_t row_bytes,
-                               const tli_needs_t *needs, tli_arena_t *arena, tli_node_route_t *route)
+tulle_status_t tli_route_begin(const tulle_topology_t *topology, int node, tulle_strategy_t strategy,
+                               tli_row_size_t row, const tli_needs_t *needs, tli_arena_t *arena,
+                               tli_node_route_t *route)
 {
     tulle_status_t st = TULLE_OK;
     tli_needs_t outside = {0, NULL};
-    *route = (tli_node_route_t){.topology = topology, .node = node, .strategy = strategy, .row_bytes = row_bytes};
+    *route = (tli_node_route_t){.topology = topology, .node = node, .strategy = strategy, .row = row};
     route->arena = arena;
     TLI_TRY(split_needs(route, needs, &outside));
     TLI_TRY(tli_row_set_build(&outside, arena, &route->outside));

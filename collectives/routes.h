@@ -55,12 +55,23 @@ typedef struct tli_route_messages {
 /** Choices that AUTO prices: five ways for all pairs of nodes alike, and one for each pair. */
 #define TLI_NUM_PRICES 6
 
+/** Bytes of one row, for the cost model: on the outermost levels it may travel in fewer. */
+typedef struct tli_row_size {
+    int64_t bytes, wire_bytes;
+    int wire_levels; /* [count] on which it has wire_bytes */
+} tli_row_size_t;
+
+static inline int64_t tli_row_bytes_at(const tli_row_size_t *row, int level)
+{
+    return level < row->wire_levels ? row->wire_bytes : row->bytes;
+}
+
 /** State of routing one node between begin and finish; all memory is in the arena given to begin. */
 typedef struct tli_node_route {
     const tulle_topology_t *topology;
     int node;
     tulle_strategy_t strategy;
-    int64_t row_bytes;
+    tli_row_size_t row;
     tli_arena_t *arena;
     tli_needs_t inside;              /* needs whose owner is on this node */
     tli_row_set_t outside;           /* rows that must cross into this node */
@@ -78,11 +89,12 @@ typedef struct tli_node_route {
  * Find, for every row that must enter the node, its port, and with AUTO what its modes would cost.
  * @param[in] topology  borrowed, as all of the route, until the route is no longer used
  * @param[in] needs     of this node's ranks; any order, duplicates allowed; own rows must be left out; reordered
- * @param[in] row_bytes [bytes] for the cost model of AUTO
+ * @param[in] row       for the cost model of AUTO
  * @cost O(needs) time and memory
  */
-tulle_status_t tli_route_begin(const tulle_topology_t *topology, int node, tulle_strategy_t strategy, int64_t row_bytes,
-                               const tli_needs_t *needs, tli_arena_t *arena, tli_node_route_t *route);
+tulle_status_t tli_route_begin(const tulle_topology_t *topology, int node, tulle_strategy_t strategy,
+                               tli_row_size_t row, const tli_needs_t *needs, tli_arena_t *arena,
+                               tli_node_route_t *route);
 
 /**
  * Decide by which mode rows come.

@@ -185,10 +185,10 @@ static tli_load_t load_of_node(const counting_t *c, const tli_packets_t *summari
                sizeof flow);
         for (int level = 0; level < c->topology->num_levels; level++) {
             load.messages[level] += flow.messages[level];
-            load.bytes[level] += flow.rows[level] * c->plan->row_bytes;
+            load.bytes[level] += flow.rows[level] * tli_row_bytes_at(&c->plan->row, level);
         }
-        if (flow.rows[0] * c->plan->row_bytes > load.busiest_bytes)
-            load.busiest_bytes = flow.rows[0] * c->plan->row_bytes;
+        if (flow.rows[0] * tli_row_bytes_at(&c->plan->row, 0) > load.busiest_bytes)
+            load.busiest_bytes = flow.rows[0] * tli_row_bytes_at(&c->plan->row, 0);
     }
     if (way == PLAN)
         memcpy(load.hops, c->hops, sizeof load.hops);
@@ -282,7 +282,9 @@ static tulle_status_t reduce_counts(const counting_t *c, tulle_plan_stats_t *sta
     TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, counts, 7, MPI_INT64_T, MPI_SUM, plan->comm->mpi));
     TLI_MPI(MPI_Allreduce(&memory_bytes, &stats->memory_bytes, 1, MPI_INT64_T, MPI_MAX, plan->comm->mpi));
     stats->strategy = plan->strategy;
-    stats->row_bytes = plan->row_bytes;
+    stats->row_bytes = plan->row.bytes;
+    stats->wire_row_bytes = plan->row.wire_bytes;
+    stats->wire_levels = plan->row.wire_levels;
     stats->num_owned = counts[0];
     stats->num_needed = counts[1];
     stats->staging_rows = counts[2];

@@ -13,8 +13,6 @@ tulle_status_t tli_wire_precision_check(tulle_exchange_t *x)
                 (int)x->wire_precision);
     TLI_REQUIRE(x->wire_levels >= 0 && x->wire_levels <= num_levels, TULLE_ERR_ARG,
                 "options.wire_levels is %d: rows can cross %d levels here", x->wire_levels, num_levels);
-    if (x->wire_levels == 0)
-        x->wire_levels = 1;
     for (int f = 0; f < x->num_fields; f++)
         TLI_REQUIRE(x->wire_precision == TULLE_WIRE_PRECISION_NONE || x->fields[f].datatype == TULLE_F32,
                     TULLE_ERR_UNSUPPORTED, "field %d: wire precision %s is for f32, not for %s", f,

@@ -36,6 +36,7 @@ static tulle_status_t make_plan(const perf_case_t *one, tulle_strategy_t strateg
     tulle_pattern_t *pattern = NULL;
     options.strategy = strategy;
     options.row_bytes = (int64_t)one->row_bytes;
+    options.wire_precision = one->wire_precision;
     TLI_TRY(tulle_pattern_create_from_ids(comm, &owned, halo->needed_ids, halo->num_needed, &pattern));
     TLI_TRY(tulle_plan_create(comm, pattern, &options, plan_out));
 done:

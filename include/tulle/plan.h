@@ -48,11 +48,14 @@ typedef struct tulle_plan_options {
     tulle_ghost_order_t ghost_order; /**< default CALLER */
     int64_t row_bytes;               /**< [bytes] of one row, all fields, for the cost model; 0 = 256 */
     int32_t measure;                 /**< [bool] 1 = time the best strategies and keep the fastest; with AUTO only */
+    tulle_wire_precision_t wire_precision; /**< of the exchanges to come, for the cost model and measure; rows of f32 */
+    int32_t wire_levels;                   /**< [count] likewise: outermost levels that it is for; 0 = 1 */
 } tulle_plan_options_t;
 
 /* clang-format off */
 /** Defaults for every field. */
-#define TULLE_PLAN_OPTIONS_INIT {sizeof(tulle_plan_options_t), TULLE_STRATEGY_AUTO, TULLE_GHOST_ORDER_CALLER, 0, 0}
+#define TULLE_PLAN_OPTIONS_INIT \
+    {sizeof(tulle_plan_options_t), TULLE_STRATEGY_AUTO, TULLE_GHOST_ORDER_CALLER, 0, 0, TULLE_WIRE_PRECISION_NONE, 0}
 /* clang-format on */
 
 /**
@@ -143,8 +146,11 @@ typedef struct tulle_plan_stats {
     double predicted_plan_ns;    /**< [ns] */
     double break_even_exchanges; /**< [count] predicted, against direct; -1 = never */
     tulle_level_stats_t levels[TULLE_TOPOLOGY_MAX_LEVELS]; /**< outermost first */
-    int32_t striped_pairs; /**< [count] ordered node pairs spread over ranks on the sending side */
-    int64_t memory_bytes;  /**< [bytes] of the plan on the rank where it takes most */
+    int32_t striped_pairs;  /**< [count] ordered node pairs spread over ranks on the sending side */
+    int64_t memory_bytes;   /**< [bytes] of the plan on the rank where it takes most */
+    int64_t wire_row_bytes; /**< [bytes] of one row on the levels that the options' wire_precision is for: row_bytes
+                                 without one */
+    int32_t wire_levels;    /**< [count] these levels, outermost first */
 } tulle_plan_stats_t;
 
 /**

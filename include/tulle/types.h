@@ -122,6 +122,49 @@ TULLE_API const char *tulle_transport_name(tulle_transport_t transport);
  */
 TULLE_API tulle_status_t tulle_transport_parse(const char *name, tulle_transport_t *transport_out);
 
+/** Every precision that rows of f32 may cross in: name, frozen value, text. */
+#define TULLE_WIRE_PRECISION_MAP(X)                                                                                    \
+    X(NONE, 0, "none")                                                                                                 \
+    X(BF16, 1, "bf16")                                                                                                 \
+    X(F16, 2, "f16")                                                                                                   \
+    X(FP8, 3, "fp8")
+
+/**
+ * How rows of f32 are rounded for the wire between nodes, or on more levels. Always to nearest, ties to even. What a
+ * message carries of x is off by at most the bound, where M is the largest finite magnitude in the row:
+ *
+ * | precision | bytes per row | bound | beyond its range | smallest step |
+ * | --- | --- | --- | --- | --- |
+ * | NONE | 4 width | 0: rows cross as they are | | |
+ * | BF16 | 2 width | max(2^-8 abs(x), 2^-134) | from 2^128 (1 - 2^-9) on: infinity | 2^-133, as f32's range |
+ * | F16 | 2 width | max(2^-11 abs(x), 2^-25) | from 65520 on: infinity | 2^-24 below 2^-14 |
+ * | FP8 | width + 1 | max(2^-4 abs(x), 2^-17 M, 2^-136) | none: the row's scale follows M | below 2^-16 M, or 2^-135 |
+ *
+ * FP8 is e4m3 (four bits of exponent, three of fraction) times a scale of the row, a power of two in one byte. NaN
+ * stays NaN and zero keeps its sign in each; infinity stays what it is in BF16 and F16 and becomes NaN in FP8, which
+ * has none, whereas the finite scalars of that row keep their bound. Values that a precision holds cross unchanged; so
+ * rounding again what was rounded changes nothing, and a row that crosses several times is as near as after the first.
+ *
+ * Gather: a ghost row is the owner's row as it is, or rounded once, if it crossed. Scatter: sums (or min, max, prod)
+ * are formed in f32 before and after, and each message rounds the partial sums that it carries; every contribution
+ * crosses between nodes once, alone or summed up with others of its node. So a sum is off by at most the bounds of what
+ * crossed together, besides the rounding of f32 itself; and in F16 a partial sum from 65520 on is infinity. The same
+ * rows give the same bits in every run of a plan.
+ */
+typedef enum tulle_wire_precision {
+#define TULLE_WIRE_PRECISION_ENUM(name, value, text) TULLE_WIRE_PRECISION_##name = value,
+    TULLE_WIRE_PRECISION_MAP(TULLE_WIRE_PRECISION_ENUM)
+#undef TULLE_WIRE_PRECISION_ENUM
+} tulle_wire_precision_t;
+
+/**
+ * Text form of a wire precision, such as "bf16".
+ * @param[in] precision one of TULLE_WIRE_PRECISION_MAP
+ * @return never NULL; static storage; "unknown" for a value that is no precision
+ * @collective no   @threads any   @cost O(1)
+ */
+TULLE_API const char *tulle_wire_precision_name(tulle_wire_precision_t precision);
+
 TULLE_END_DECLS
 
 #endif

@@ -248,6 +248,82 @@ static void test_plan_options_are_kept(void **state)
     tulle_comm_destroy(&comm);
 }
 
+/* --- rows that cross in less -------------------------------------------------------------------------------------- */
+
+static tulle_plan_stats_t stats_of_rows(tulle_comm_t *comm, const spt_pattern_t *pattern, int64_t row_bytes,
+                                        tulle_wire_precision_t precision, int levels, int measure)
+{
+    tulle_plan_options_t options = TULLE_PLAN_OPTIONS_INIT;
+    tulle_pattern_t *handle = spt_pattern_make(comm, pattern);
+    tulle_plan_t *plan = NULL;
+    options.row_bytes = row_bytes;
+    options.wire_precision = precision;
+    options.wire_levels = levels;
+    options.measure = measure;
+    spt_assert_ok_all(tulle_plan_create(comm, handle, &options, &plan));
+    tulle_plan_stats_t stats = stats_of(plan);
+    tulle_plan_destroy(&plan);
+    tulle_pattern_destroy(&handle);
+    return stats;
+}
+
+static int decides_alike(const tulle_plan_stats_t *a, const tulle_plan_stats_t *b)
+{
+    return a->direct_pairs == b->direct_pairs && a->routed_pairs == b->routed_pairs &&
+           a->aggregated_pairs == b->aggregated_pairs && a->striped_pairs == b->striped_pairs;
+}
+
+/* A plan for rows that cross all levels in half their bytes is one for rows of half the bytes; for those that cross
+ * only between nodes in less, it costs something in between. */
+static void test_plan_counts_rows_as_they_cross(void **state)
+{
+    for (int i = 0; spt_topology(i) != NULL; i++) {
+        tulle_comm_t *comm = spt_comm(spt_topology(i), 0);
+        int num_levels = tulle_topology_num_levels(tulle_comm_topology(comm));
+        spt_pattern_t pattern = spt_pattern_random(70 + (uint64_t)i);
+        tulle_plan_stats_t whole = stats_of_rows(comm, &pattern, 65536, TULLE_WIRE_PRECISION_NONE, 0, 0);
+        tulle_plan_stats_t half = stats_of_rows(comm, &pattern, 32768, TULLE_WIRE_PRECISION_NONE, 0, 0);
+        tulle_plan_stats_t all = stats_of_rows(comm, &pattern, 65536, TULLE_WIRE_PRECISION_F16, num_levels, 0);
+        tulle_plan_stats_t some = stats_of_rows(comm, &pattern, 65536, TULLE_WIRE_PRECISION_BF16, 0, 0);
+        spt_assert_all(all.predicted_plan_ns == half.predicted_plan_ns);
+        spt_assert_all(all.predicted_direct_ns == half.predicted_direct_ns && decides_alike(&all, &half));
+        spt_assert_all(half.predicted_direct_ns <= some.predicted_direct_ns);
+        spt_assert_all(some.predicted_direct_ns <= whole.predicted_direct_ns);
+        spt_assert_all(whole.levels[0].direct_rows == 0 || some.predicted_direct_ns < whole.predicted_direct_ns);
+        spt_assert_all(some.row_bytes == 65536 && some.wire_row_bytes == 32768 && some.wire_levels == 1);
+        spt_assert_all(whole.wire_row_bytes == 65536);
+        tulle_comm_destroy(&comm);
+        spt_teardown(NULL);
+    }
+}
+
+static void test_plan_measures_rows_as_they_cross(void **state)
+{
+    tulle_comm_t *comm = spt_comm(spt_topology(1), 0);
+    spt_pattern_t pattern = spt_pattern_random(77);
+    tulle_plan_stats_t stats = stats_of_rows(comm, &pattern, 1024, TULLE_WIRE_PRECISION_FP8, 0, 1);
+    spt_assert_all(stats.strategy != TULLE_STRATEGY_AUTO || spt_size() >= 1);
+    spt_assert_all(stats.wire_row_bytes == 257);
+    tulle_comm_destroy(&comm);
+}
+
+static void test_plan_wire_options_that_mean_nothing_are_refused(void **state)
+{
+    tulle_comm_t *comm = spt_comm(spt_topology(0), 0);
+    spt_pattern_t pattern = spt_pattern_random(78);
+    tulle_pattern_t *handle = spt_pattern_make(comm, &pattern);
+    for (int i = 0; i < 4; i++) {
+        tulle_plan_options_t options = TULLE_PLAN_OPTIONS_INIT;
+        tulle_plan_t *plan = NULL;
+        options.wire_precision = i == 0 ? (tulle_wire_precision_t)9 : TULLE_WIRE_PRECISION_BF16;
+        options.wire_levels = i == 1 ? -1 : i == 2 ? TULLE_TOPOLOGY_MAX_LEVELS + 1 : 0;
+        options.row_bytes = i == 3 ? 6 : 8;
+        spt_assert_all(tulle_plan_create(comm, handle, &options, &plan) == TULLE_ERR_ARG && plan == NULL);
+    }
+    tulle_pattern_destroy(&handle);
+    tulle_comm_destroy(&comm);
+}
+
 static void test_plan_measured_is_one_of_the_strategies_and_the_same_everywhere(void **state)
 {
     for (int t = 0; spt_topology(t) != NULL; t++) {
@@ -472,6 +548,9 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         spt_test(test_stats_agree_with_counts_of_everybodys_needs),
         spt_test(test_plan_options_are_kept),
+        spt_test(test_plan_counts_rows_as_they_cross),
+        spt_test(test_plan_measures_rows_as_they_cross),
+        spt_test(test_plan_wire_options_that_mean_nothing_are_refused),
         spt_test(test_plan_measured_is_one_of_the_strategies_and_the_same_everywhere),
         spt_test(test_plan_measuring_another_strategy_is_refused),
         spt_test(test_plan_options_of_the_first_release_are_taken),

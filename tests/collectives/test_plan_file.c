@@ -159,7 +159,7 @@ static void test_load_every_truncation_is_refused(void **state)
     unsigned char *bytes = spt_alloc(MAX_BYTES, 1);
     size_t n = small_file(comm, bytes), step = n > 1600 ? n / 200 / 8 * 8 + 3 : 8;
     for (size_t length = 0; length < n; length += step)
-        check_refused(comm, bytes, length, TULLE_ERR_FILE, length < 72 ? "too short" : "truncated");
+        check_refused(comm, bytes, length, TULLE_ERR_FILE, length < 88 ? "too short" : "truncated");
     check_refused(comm, bytes, n - 1, TULLE_ERR_FILE, "truncated");
     check_refused(comm, bytes, n + 1, TULLE_ERR_FILE, "damaged");
     check_refused(comm, bytes, 2 * n, TULLE_ERR_FILE, "damaged");
@@ -207,9 +207,9 @@ static void test_load_file_made_elsewhere_is_refused(void **state)
     check_header_word(comm, bytes, n, 0, 0x7f454c46, TULLE_ERR_FILE, "no plan file");
     check_header_word(comm, bytes, n, 1, 99, TULLE_ERR_FILE, "has version 99");
     check_header_word(comm, bytes, n, 2, INT64_C(0x0807060504030201), TULLE_ERR_FILE, "another byte order");
-    check_header_word(comm, bytes, n, 8, INT64_MAX, TULLE_ERR_FILE, "truncated");
-    check_header_word(comm, bytes, n, 8, INT64_MIN, TULLE_ERR_FILE, "damaged");
-    check_header_word(comm, bytes, n, 8, 0, TULLE_ERR_FILE, "damaged");
+    check_header_word(comm, bytes, n, 10, INT64_MAX, TULLE_ERR_FILE, "truncated");
+    check_header_word(comm, bytes, n, 10, INT64_MIN, TULLE_ERR_FILE, "damaged");
+    check_header_word(comm, bytes, n, 10, 0, TULLE_ERR_FILE, "damaged");
     remove_file("plan");
     tulle_comm_destroy(&comm);
 }

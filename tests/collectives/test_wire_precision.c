@@ -105,6 +105,55 @@ static void test_scatter_gives_the_same_bits_in_every_run(void **state)
     tulle_comm_destroy(&comm);
 }
 
+/* --- one call ----------------------------------------------------------------------------------------------------- */
+
+static float *all_rows(tulle_field_t *field, int64_t num_rows, int is_ghost)
+{
+    float *rows = spt_alloc(num_rows * field->width + 1, sizeof *rows);
+    for (int64_t row = 0; row < num_rows; row++)
+        memcpy(rows + row * field->width, is_ghost ? crossing_ghost_row(field, row) : crossing_owned_row(field, row),
+               (size_t)field->width * sizeof *rows);
+    return rows;
+}
+
+/* What an exchange of the same options brings, to the bit; and a call without options is not affected by it. */
+static void test_calls_round_as_exchanges_do(void **state)
+{
+    tulle_comm_t *comm = spt_comm(spt_topology(1), 0);
+    spt_pattern_t pattern = spt_pattern_random(8);
+    tulle_plan_t *plan = spt_plan_make(comm, &pattern, TULLE_STRATEGY_BALANCED, TULLE_GHOST_ORDER_PLAN);
+    int64_t num_owned = pattern.num_owned, num_ghosts = tulle_plan_num_ghosts(plan), width = 33;
+    for (int p = 0; p < SPT_NUM_PRECISIONS; p++) {
+        tulle_exchange_options_t options = TULLE_EXCHANGE_OPTIONS_INIT;
+        spt_random_t random = spt_random_mine(9);
+        crossing_t c = crossing_make(NULL, plan, &pattern, TULLE_GATHER, spt_precisions[p], 0, TULLE_OP_SUM, width);
+        for (int64_t row = 0; row < num_owned; row++)
+            spt_wire_fill(&random, 0, crossing_owned_row(&c.fields[0], row), width);
+        crossing_run(&c);
+        float *owned = all_rows(&c.fields[0], num_owned, 0), *expected = all_rows(&c.fields[0], num_ghosts, 1);
+        float *ghost = spt_alloc(num_ghosts * width + 1, sizeof *ghost);
+        float *whole = spt_alloc(num_ghosts * width + 1, sizeof *whole);
+        float *sums = spt_alloc(num_owned * width + 1, sizeof *sums);
+        size_t bytes = (size_t)(num_ghosts * width) * sizeof *ghost;
+        options.wire_precision = spt_precisions[p];
+        spt_assert_ok_all(tulle_gather(plan, owned, whole, TULLE_F32, width, NULL));
+        spt_assert_ok_all(tulle_gather_with(plan, owned, ghost, TULLE_F32, width, &options, NULL));
+        spt_assert_all(memcmp(ghost, expected, bytes) == 0);
+        spt_assert_ok_all(tulle_gather(plan, owned, ghost, TULLE_F32, width, NULL));
+        spt_assert_all(memcmp(ghost, whole, bytes) == 0);
+        options.op = TULLE_OP_MAX;
+        spt_assert_ok_all(tulle_scatter_with(plan, ghost, sums, TULLE_F32, width, &options, NULL));
+        options.wire_precision = (tulle_wire_precision_t)7;
+        spt_assert_all(tulle_gather_with(plan, owned, ghost, TULLE_F32, width, &options, NULL) == TULLE_ERR_ARG);
+        options.wire_precision = TULLE_WIRE_PRECISION_BF16;
+        spt_assert_all(tulle_gather_with(plan, owned, ghost, TULLE_I32, width, &options, NULL) ==
+                       TULLE_ERR_UNSUPPORTED);
+        crossing_free(&c);
+    }
+    tulle_plan_destroy(&plan);
+    tulle_comm_destroy(&comm);
+}
+
 /* --- refused ------------------------------------------------------------------------------------------------------ */
 
 static void refuse(const tulle_plan_t *plan, tulle_datatype_t datatype, int precision, int wire_levels,
@@ -153,6 +202,7 @@ int main(int argc, char **argv)
         spt_test(test_rows_arrive_rounded_once_in_messages_on_all_levels),
         spt_test(test_stats_count_bytes_as_they_travel),
         spt_test(test_explain_names_the_precision),
+        spt_test(test_calls_round_as_exchanges_do),
         spt_test(test_scatter_gives_the_same_bits_in_every_run),
         spt_test(test_other_datatypes_and_levels_are_refused),
         spt_test(test_names),

@@ -53,8 +53,8 @@ static tulle_status_t begin_all(virtual_world_t *world, int64_t row_bytes, uint6
     tulle_status_t st = TULLE_OK;
     tli_needs_t *needs = deal(world, &world->job->needs, 2, seed);
     for (int node = 0; node < world->num_nodes && st == TULLE_OK; node++)
-        st = tli_route_begin(world->job->topology, node, world->strategy, row_bytes, &needs[node], &world->arenas[node],
-                             &world->routes[node]);
+        st = tli_route_begin(world->job->topology, node, world->strategy, (tli_row_size_t){row_bytes, row_bytes, 0},
+                             &needs[node], &world->arenas[node], &world->routes[node]);
     free_dealt(world, needs);
     return st;
 }
