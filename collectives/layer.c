@@ -11,6 +11,7 @@
 #include <xxhash.h>
 
 #include "collectives/pattern.h"
+#include "collectives/spmm_device.h"
 #include "src/agree.h"
 #include "src/options.h"
 
@@ -142,6 +143,8 @@ static tulle_status_t plan_layers(const tulle_layout_t *inputs, const tulle_laye
                                                 &layers->layers[l].product);
         if (made != TULLE_OK)
             TLI_TRY(name_layer(made, l));
+        TLI_REQUIRE(!tli_spmm_is_on_device(layers->layers[l].product), TULLE_ERR_UNSUPPORTED,
+                    "options.product says device memory: layers are computed in host memory");
         layers->layers[l].num_nonzeros = given[l].weights.row_ptr[given[l].outputs.num_rows];
     }
 done:

@@ -36,6 +36,8 @@ static tulle_status_t check_batch(const tulle_layers_t *s, const tulle_batch_t *
     TLI_TRY(tli_product_check_rows("x", batch->x, s->num_inputs, batch->width, &batch->x_stride));
     TLI_TRY(tli_product_check_rows("y", batch->y, s->layers[s->num_layers - 1].activate.num_rows, batch->width,
                                    &batch->y_stride));
+    TLI_TRY(tli_product_check_host("x", batch->x));
+    TLI_TRY(tli_product_check_host("y", batch->y));
     TLI_TRY(check_apart(s, "x and y", batch->x, batch->x_stride, batch->y, batch->y_stride, batch->width));
 done:
     return st;
@@ -149,10 +151,12 @@ static tulle_status_t check_gradients(const tulle_layers_t *s, const tulle_gradi
     TLI_REQUIRE(s->is_training, TULLE_ERR_STATE, "the layers were not made for training: set is_training");
     TLI_REQUIRE(s->width > 0, TULLE_ERR_STATE, "no successful tulle_layers_forward() came before");
     TLI_TRY(tli_product_check_rows("y", g->y, s->layers[s->num_layers - 1].activate.num_rows, s->width, &g->y_stride));
+    TLI_TRY(tli_product_check_host("y", g->y));
     TLI_TRY(check_weights(s, g));
     if (g->leave_out_x)
         goto done;
     TLI_TRY(tli_product_check_rows("x", g->x, s->num_inputs, s->width, &g->x_stride));
+    TLI_TRY(tli_product_check_host("x", g->x));
     TLI_TRY(check_apart(s, "gradients x and y", g->x, g->x_stride, g->y, g->y_stride, s->width));
 done:
     return st;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * A distributed sparse matrix: checked, its columns found and renumbered, its plans made. */
 #include "collectives/spmm_build.h"
+#include "collectives/spmm_device.h"
 
 #include <stddef.h>
 #include <stdio.h>
@@ -47,7 +48,8 @@ static tulle_status_t read_options(const tulle_spmm_options_t *given, tulle_spmm
 {
     tulle_status_t st = TULLE_OK;
     *options = (tulle_spmm_options_t)TULLE_SPMM_OPTIONS_INIT;
-    TLI_TRY(tli_options_take(given, options, sizeof *options, sizeof *options, "TULLE_SPMM_OPTIONS_INIT"));
+    TLI_TRY(tli_options_take(given, options, sizeof *options, offsetof(tulle_spmm_options_t, space),
+                             "TULLE_SPMM_OPTIONS_INIT"));
     TLI_REQUIRE(options->cover >= TULLE_COVER_AUTO && options->cover <= TULLE_COVER_BALANCED, TULLE_ERR_ARG,
                 "options.cover is %d, none of TULLE_COVER_MAP", (int)options->cover);
     TLI_REQUIRE(options->width >= 0, TULLE_ERR_ARG, "options.width is %lld, must not be negative",
@@ -56,6 +58,7 @@ static tulle_status_t read_options(const tulle_spmm_options_t *given, tulle_spmm
                 (int)options->num_threads);
     TLI_REQUIRE(options->num_bindings >= 0 && options->num_bindings <= MOST_BINDINGS, TULLE_ERR_ARG,
                 "options.num_bindings is %d, must be in [0, %d]", (int)options->num_bindings, MOST_BINDINGS);
+    TLI_TRY(tli_spmm_device_check_options(options));
     options->width = options->width == 0 ? DEFAULT_WIDTH : options->width;
     options->num_bindings = options->num_bindings == 0 ? DEFAULT_BINDINGS : options->num_bindings;
 done:
@@ -268,7 +271,8 @@ done:
 /* What must be equal on all ranks, in one word. */
 static int64_t kind_of(const tulle_spmm_options_t *o, const tulle_csr_t *matrix)
 {
-    return (int64_t)((uint64_t)o->width << 20 | (uint64_t)o->num_bindings << 13 | (uint64_t)o->is_trusted << 12 |
+    return (int64_t)((uint64_t)o->width << 24 | (uint64_t)o->library << 22 | (uint64_t)o->space << 20 |
+                     (uint64_t)o->num_bindings << 13 | (uint64_t)o->is_trusted << 12 |
                      (uint64_t)matrix->value_type << 8 | (uint64_t)o->strategy << 4 | (uint64_t)o->cover) &
            INT64_MAX;
 }
@@ -280,7 +284,8 @@ static tulle_status_t build(tli_spmm_builder_t *b, tulle_comm_t *comm, tulle_sta
     tulle_status_t st = local;
     int num_ranks = 1;
     TLI_TRY(tli_agree_on(comm->mpi, st, st == TULLE_OK ? kind_of(options, b->matrix) : 0,
-                         "value type or options (width << 20 | bindings << 13 | trusted << 12 | type << 8 | strategy "
+                         "value type or options (width << 24 | library << 22 | space << 20 | bindings << 13 | trusted "
+                         "<< 12 | type << 8 | strategy "
                          "<< 4 | cover)"));
     b->spmm->options = *options;
     MPI_Comm_size(comm->host, &num_ranks);
@@ -328,6 +333,7 @@ void tulle_spmm_destroy(tulle_spmm_t **spmm)
     tulle_spmm_t *s = spmm != NULL ? *spmm : NULL;
     if (s != NULL) {
         tli_spmm_unbind(s);
+        tli_spmm_device_release(s);
         tulle_plan_destroy(&s->gather);
         tulle_plan_destroy(&s->scatter);
         tulle_plan_destroy(&s->values_plan);

@@ -50,12 +50,13 @@ typedef struct tli_spmm_binding {
     const tli_spmm_way_t *way;
     int64_t width;
     int64_t last_use;
-    tulle_exchange_t *gather, *scatter; /* NULL where the way has no such plan */
-    void *ghosts;                       /* gathered rows of B */
-    void *partials;                     /* partial rows of C, to be scattered; of the type of sums */
-    void *landed;                       /* sums of partial rows of others, at the places of the rows of C */
-    void *sums;                         /* [num_sums] rows of C that are not yet rounded */
-    void *nothing;                      /* one row of B, zeros */
+    tulle_exchange_t *gather, *scatter;  /* NULL where the way has no such plan */
+    void *ghosts;                        /* gathered rows of B */
+    void *partials;                      /* partial rows of C, to be scattered; of the type of sums */
+    void *landed;                        /* sums of partial rows of others, at the places of the rows of C */
+    void *sums;                          /* [num_sums] rows of C that are not yet rounded */
+    void *nothing;                       /* one row of B, zeros */
+    struct tli_spmm_device_rows *device; /* NULL: rows are in host memory */
     tli_arena_t arena;
     struct tli_spmm_binding *next;
 } tli_spmm_binding_t;
@@ -84,6 +85,7 @@ struct tulle_spmm {
     int64_t num_uses;                                    /* of bindings */
     int64_t columns_rows, gathered_rows, scattered_rows; /* crossing into this node, on its first rank */
     double setup_ns, cover_ns;
+    struct tli_spmm_device *device; /* NULL: rows are in host memory, or no way is ready there */
     tli_arena_t arena;
 };
 
@@ -128,10 +130,12 @@ void tli_spmm_fill(tulle_spmm_t *spmm);
 
 /* --- running ----------------------------------------------------------------------------------------------------- */
 
-/** Dense rows of a caller on this rank: there, no closer than they are wide, of a size that can be counted, in host
- * memory. @param[in] name for the error text @param[in,out] stride 0 becomes the width */
+/** Dense rows of a caller on this rank: there, no closer than they are wide, of a size that can be counted.
+ * @param[in] name for the error text @param[in,out] stride 0 becomes the width */
 tulle_status_t tli_product_check_rows(const char *name, const void *rows, int64_t num_rows, int64_t width,
                                       int64_t *stride);
+/** They are in host memory. */
+tulle_status_t tli_product_check_host(const char *name, const void *rows);
 
 /**
  * Check the arguments of a run on this rank; make its way ready.

@@ -5,7 +5,7 @@
 
 #include <tulle/memory.h>
 
-#include "collectives/spmm.h"
+#include "collectives/spmm_device.h"
 #include "src/agree.h"
 
 /* --- arguments --------------------------------------------------------------------------------------------------- */
@@ -14,7 +14,6 @@ tulle_status_t tli_product_check_rows(const char *name, const void *rows, int64_
                                       int64_t *stride)
 {
     tulle_status_t st = TULLE_OK;
-    tulle_space_t space = TULLE_SPACE_HOST;
     *stride = *stride == 0 ? width : *stride;
     TLI_REQUIRE(rows != NULL || num_rows == 0, TULLE_ERR_ARG, "%s is NULL but has %lld rows", name,
                 (long long)num_rows);
@@ -22,11 +21,28 @@ tulle_status_t tli_product_check_rows(const char *name, const void *rows, int64_
                 (long long)*stride, (long long)width);
     TLI_REQUIRE(*stride < TLI_MOST_BYTES / (int64_t)sizeof(double) / (num_rows + 1), TULLE_ERR_OVERFLOW,
                 "%s: %lld rows of stride %lld exceed 2^62 bytes", name, (long long)num_rows, (long long)*stride);
-    TLI_TRY(tulle_space_of(rows, &space));
-    TLI_REQUIRE(space == TULLE_SPACE_HOST || space == TULLE_SPACE_PINNED, TULLE_ERR_UNSUPPORTED,
-                "%s is in %s memory: products and layers are computed in host memory", name, tulle_space_name(space));
 done:
     return st;
+}
+
+tulle_status_t tli_product_check_host(const char *name, const void *rows)
+{
+    tulle_status_t st = TULLE_OK;
+    tulle_space_t space = TULLE_SPACE_HOST;
+    TLI_TRY(tulle_space_of(rows, &space));
+    TLI_REQUIRE(space == TULLE_SPACE_HOST || space == TULLE_SPACE_PINNED, TULLE_ERR_UNSUPPORTED,
+                "%s is in %s memory: layers are computed in host memory, and products unless options.space says "
+                "otherwise",
+                name, tulle_space_name(space));
+done:
+    return st;
+}
+
+static tulle_status_t check_space(const tulle_spmm_t *spmm, const char *name, const void *rows, int64_t num_rows)
+{
+    if (!tli_spmm_is_on_device(spmm))
+        return tli_product_check_host(name, rows);
+    return num_rows > 0 ? tli_spmm_device_check_rows(spmm, name, rows) : TULLE_OK;
 }
 
 static uintptr_t extent_of(int64_t num_rows, int64_t stride, int64_t width, size_t scalar_bytes)
@@ -42,6 +58,8 @@ static tulle_status_t check_operands(const tulle_spmm_t *spmm, const tli_spmm_wa
                 "width is %lld, must be at least 1", (long long)p->width);
     TLI_TRY(tli_product_check_rows("B", p->b, way->num_b, p->width, &p->b_stride));
     TLI_TRY(tli_product_check_rows("C", p->c, way->num_c, p->width, &p->c_stride));
+    TLI_TRY(check_space(spmm, "B", p->b, way->num_b));
+    TLI_TRY(check_space(spmm, "C", p->c, way->num_c));
     uintptr_t b = (uintptr_t)p->b, b_bytes = extent_of(way->num_b, p->b_stride, p->width, scalar_bytes);
     uintptr_t c = (uintptr_t)p->c, c_bytes = extent_of(way->num_c, p->c_stride, p->width, scalar_bytes);
     TLI_REQUIRE(b_bytes == 0 || c_bytes == 0 || b >= c + c_bytes || c >= b + b_bytes, TULLE_ERR_ARG,
@@ -58,11 +76,12 @@ tulle_status_t tli_spmm_check(tulle_spmm_t *spmm, tli_spmm_way_t *way, const tul
     tulle_status_t st = TULLE_OK;
     checked->width = 0;
     TLI_REQUIRE(product != NULL, TULLE_ERR_ARG, "the product is NULL");
-    TLI_REQUIRE(stream == NULL, TULLE_ERR_UNSUPPORTED, "a stream was given, but rows are in host memory");
+    TLI_REQUIRE(stream == NULL || tli_spmm_is_on_device(spmm), TULLE_ERR_UNSUPPORTED,
+                "a stream was given, but rows are in host memory");
     *checked = *product;
-    TLI_TRY(check_operands(spmm, way, checked));
     if (!way->is_ready)
         TLI_TRY(tli_spmm_prepare(spmm, way));
+    TLI_TRY(check_operands(spmm, way, checked));
 done:
     checked->width = st == TULLE_OK ? checked->width : 0;
     return st;
@@ -74,6 +93,7 @@ static void destroy_binding(tli_spmm_binding_t *binding)
 {
     tulle_exchange_destroy(&binding->gather);
     tulle_exchange_destroy(&binding->scatter);
+    tli_spmm_device_unbind(binding);
     tli_arena_release(&binding->arena);
     tli_free(binding);
 }
@@ -111,7 +131,10 @@ static tulle_status_t make_binding(const tulle_spmm_t *spmm, const tli_spmm_way_
     TLI_TRY(tli_alloc(sizeof **binding_out, binding_out));
     (*binding_out)->way = way;
     (*binding_out)->width = width;
-    TLI_TRY(alloc_buffers(way, spmm->type, *binding_out));
+    if (tli_spmm_is_on_device(spmm))
+        TLI_TRY(tli_spmm_device_bind(spmm, way, *binding_out));
+    else
+        TLI_TRY(alloc_buffers(way, spmm->type, *binding_out));
 done:
     return st;
 }

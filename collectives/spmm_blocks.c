@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "collectives/plan.h"
-#include "collectives/spmm.h"
+#include "collectives/spmm_device.h"
 #include "src/fault.h"
 #include "topology/model.h"
 
@@ -274,6 +274,8 @@ tulle_status_t tli_spmm_prepare(tulle_spmm_t *spmm, tli_spmm_way_t *way)
     for (int part = 0; part < way->num_parts; part++)
         TLI_TRY(alloc_values(&spmm->arena, &way->parts[part].block, bytes));
     fill_way(spmm, way);
+    if (tli_spmm_is_on_device(spmm))
+        TLI_TRY(tli_spmm_device_prepare(spmm, way));
     way->is_ready = 1;
 done:
     return st;

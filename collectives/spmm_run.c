@@ -3,7 +3,7 @@
  * after part, in a fixed order, each as soon as it is here. */
 #include <string.h>
 
-#include "collectives/spmm.h"
+#include "collectives/spmm_device.h"
 #include "src/agree.h"
 
 /* Products of scalars between two looks at what arrived: some 50 microseconds. */
@@ -272,11 +272,27 @@ done:
 
 /* --- products ---------------------------------------------------------------------------------------------------- */
 
+/* There the host puts a product on the stream and is gone: it agrees before. @param[in] local of this rank's arguments
+ */
+static tulle_status_t run_on_device(run_t *r, const tli_spmm_way_t *way, void *stream, tulle_status_t local)
+{
+    tulle_status_t st = local;
+    if (!r->spmm->options.is_trusted)
+        st = tli_comm_agree_on(r->spmm->comm, local, r->product->width, "the width");
+    TLI_TRY(st);
+    TLI_TRY(tli_spmm_bind(r->spmm, way, r->product, &r->binding));
+    TLI_TRY(tli_spmm_device_run(r->spmm, way, r->product, r->binding, stream));
+done:
+    return st;
+}
+
 static tulle_status_t run(tulle_spmm_t *spmm, tli_spmm_way_t *way, const tulle_product_t *product, void *stream)
 {
     tulle_product_t checked;
     run_t r = {spmm, way, NULL, &checked};
     tulle_status_t st = tli_spmm_check(spmm, way, product, stream, &checked);
+    if (tli_spmm_is_on_device(spmm))
+        return run_on_device(&r, way, stream, st);
     TLI_TRY(agree_and_start(&r, way, st));
     multiply_own(&r);
     TLI_TRY(finish(&r));

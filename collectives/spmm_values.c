@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "collectives/plan.h"
-#include "collectives/spmm.h"
+#include "collectives/spmm_device.h"
 #include "src/agree.h"
 
 /* Made when first asked for: products do without. @collective */
@@ -45,6 +45,7 @@ tulle_status_t tulle_spmm_set_values(tulle_spmm_t *spmm, const void *values)
     if (spmm->values_plan != NULL)
         TLI_TRY(tulle_gather(spmm->values_plan, spmm->values, spmm->moved.values, spmm->type, 1, NULL));
     tli_spmm_fill(spmm);
+    TLI_TRY(tli_spmm_device_fill(spmm));
 done:
     return st;
 }
@@ -109,6 +110,8 @@ tulle_status_t tulle_spmm_run_sampled(tulle_spmm_t *spmm, const tulle_product_t 
     sampling_t s = {.spmm = spmm};
     tli_arena_t scratch = TLI_ARENA_INIT;
     TLI_TRY(tli_check_spmm(spmm));
+    TLI_REQUIRE(!tli_spmm_is_on_device(spmm), TULLE_ERR_UNSUPPORTED,
+                "inner products at the nonzeros are computed in host memory");
     st = tli_spmm_check(spmm, &spmm->forward, product, NULL, &s.x);
     s.y = (tulle_product_t){.width = s.x.width, .b = s.x.c, .b_stride = s.x.c_stride};
     if (st == TULLE_OK)

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include <tulle/exchange.h>
+#include <tulle/memory.h>
 
 TULLE_BEGIN_DECLS
 
@@ -48,6 +49,20 @@ TULLE_API const char *tulle_cover_name(tulle_cover_t cover);
  */
 TULLE_API tulle_status_t tulle_cover_parse(const char *name, tulle_cover_t *cover_out);
 
+/** What multiplies in device memory: name, frozen value, text. */
+#define TULLE_SPMM_LIBRARY_MAP(X)                                                                                      \
+    X(AUTO, 0, "auto")                                                                                                 \
+    X(OWN, 1, "own")                                                                                                   \
+    X(CUSPARSE, 2, "cusparse")
+
+/** OWN: kernels of this library. CUSPARSE: cuSPARSE, for own columns and partial rows; it is loaded at run time. AUTO:
+ * cuSPARSE where it is installed and takes the block. */
+typedef enum tulle_spmm_library {
+#define TULLE_SPMM_LIBRARY_ENUM(name, value, text) TULLE_SPMM_LIBRARY_##name = value,
+    TULLE_SPMM_LIBRARY_MAP(TULLE_SPMM_LIBRARY_ENUM)
+#undef TULLE_SPMM_LIBRARY_ENUM
+} tulle_spmm_library_t;
+
 /** This rank's rows of a sparse matrix, row after row. Rows are those of the row layout, in its order; columns are
  * global ids of the column layout, strictly ascending within a row. */
 typedef struct tulle_csr {
@@ -70,12 +85,16 @@ typedef struct tulle_spmm_options {
     int32_t num_bindings;      /**< [count] widths and directions whose buffers are kept for the next run, at most 64;
                                     the one not used for longest goes first; 0 = 4 */
     int32_t is_trusted;        /**< [bool] 1 = runs do not compare notes: all ranks promise valid and equal arguments */
+    tulle_space_t space;       /**< where B and C are: TULLE_SPACE_HOST, the default, or TULLE_SPACE_DEVICE, on the
+                                    calling thread's current GPU; equal on every rank */
+    tulle_spmm_library_t library; /**< that multiplies in device memory; default AUTO */
 } tulle_spmm_options_t;
 
 /* clang-format off */
 /** Defaults for every field. */
 #define TULLE_SPMM_OPTIONS_INIT                                                                                        \
-    {sizeof(tulle_spmm_options_t), TULLE_COVER_AUTO, TULLE_STRATEGY_AUTO, 0, 0, 0, 0}
+    {sizeof(tulle_spmm_options_t), TULLE_COVER_AUTO, TULLE_STRATEGY_AUTO, 0, 0, 0, 0, TULLE_SPACE_HOST,                 \
+     TULLE_SPMM_LIBRARY_AUTO}
 /* clang-format on */
 
 /**

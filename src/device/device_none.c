@@ -6,6 +6,7 @@
 
 #include "src/device/pack_device.h"
 #include "src/device/peer_memory.h"
+#include "src/device/product_device.h"
 #include "src/device/stream.h"
 #include "src/device/wire_device.h"
 #include "src/fault.h"
@@ -60,6 +61,18 @@ int tli_device_peer_access(int64_t pci)
 {
     (void)pci;
     return -1;
+}
+
+tulle_status_t tli_product_launch(const tli_product_args_t *args, void *stream)
+{
+    (void)args, (void)stream;
+    return fail_unsupported(TLI_WHERE);
+}
+
+tulle_status_t tli_round_rows_launch(const tli_round_args_t *args, void *stream)
+{
+    (void)args, (void)stream;
+    return fail_unsupported(TLI_WHERE);
 }
 
 tulle_status_t tli_copy_rows_launch(const tli_copy_args_t *args, void *stream)

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Kernels, and nothing else: what a thread does is in pack_kernel.h, how many there are in pack_shape.c. */
+ * Kernels, and nothing else: what a thread does is in *_kernel.h, how many there are in *_shape.c. */
 extern "C" {
 #include "src/device/device.h"
 #include "src/device/pack_device.h"
+#include "src/device/product_device.h"
 #include "src/device/wire_device.h"
 #include "src/fault.h"
 }
 
 #include "src/device/pack_kernel.h"
+#include "src/device/product_kernel.h"
 #include "src/device/wire_kernel.h"
 
 static __device__ int64_t this_thread()
@@ -154,4 +156,57 @@ extern "C" tulle_status_t tli_reduce_rows_launch(const tli_reduce_args_t *args, 
     TLI_ASSERT(tli_has_reduction(args->datatype, args->op));
     return launch(reduce_kernel(rows.datatype, rows.op), tli_reduce_blocks(&shape, rows.num_rows), arguments, stream,
                   "reduction of rows");
+}
+
+/* --- products: a kernel for every datatype and number of scalars per thread --------------------------------------- */
+
+template <tulle_datatype_t datatype, int n>
+static __global__ void __launch_bounds__(TLI_BLOCK_THREADS) multiply_rows(tli_product_args_t args)
+{
+    tli_product_thread(&args, datatype, n, this_thread(), all_threads());
+}
+
+template <tulle_datatype_t datatype, int n>
+static __global__ void __launch_bounds__(TLI_BLOCK_THREADS) round_rows(tli_round_args_t args)
+{
+    tli_round_thread(&args, datatype, n, this_thread(), all_threads());
+}
+
+static const void *product_kernel(tulle_datatype_t datatype, int n)
+{
+    switch (datatype) {
+    case TULLE_F64:
+        return n > 1 ? (const void *)multiply_rows<TULLE_F64, 2> : (const void *)multiply_rows<TULLE_F64, 1>;
+    case TULLE_F16:
+        return n > 1 ? (const void *)multiply_rows<TULLE_F16, 8> : (const void *)multiply_rows<TULLE_F16, 1>;
+    case TULLE_BF16:
+        return n > 1 ? (const void *)multiply_rows<TULLE_BF16, 8> : (const void *)multiply_rows<TULLE_BF16, 1>;
+    default:
+        return n > 1 ? (const void *)multiply_rows<TULLE_F32, 4> : (const void *)multiply_rows<TULLE_F32, 1>;
+    }
+}
+
+static const void *round_kernel(tulle_datatype_t datatype, int n)
+{
+    if (datatype == TULLE_BF16)
+        return n > 1 ? (const void *)round_rows<TULLE_BF16, 8> : (const void *)round_rows<TULLE_BF16, 1>;
+    return n > 1 ? (const void *)round_rows<TULLE_F16, 8> : (const void *)round_rows<TULLE_F16, 1>;
+}
+
+extern "C" tulle_status_t tli_product_launch(const tli_product_args_t *args, void *stream)
+{
+    tli_product_args_t product = *args;
+    int n = tli_product_scalars(args);
+    void *arguments[] = {&product};
+    return launch(product_kernel(args->datatype, n), tli_product_blocks(args->block.num_rows, args->width, n),
+                  arguments, stream, "product");
+}
+
+extern "C" tulle_status_t tli_round_rows_launch(const tli_round_args_t *args, void *stream)
+{
+    tli_round_args_t rows = *args;
+    int n = tli_round_scalars(args);
+    void *arguments[] = {&rows};
+    return launch(round_kernel(args->datatype, n), tli_product_blocks(args->num_rows, args->width, n), arguments,
+                  stream, "rounding of sums");
 }

@@ -98,6 +98,8 @@ tulle_switch(TULLE_ENABLE_CUDA "Memory and kernels on NVIDIA GPUs")
 include(TulleCuda) # sets TULLE_WITH_CUDA
 tulle_switch(TULLE_ENABLE_NCCL "Messages of NCCL between GPUs of several nodes")
 include(TulleNccl) # sets TULLE_WITH_NCCL
+tulle_switch(TULLE_ENABLE_CUSPARSE "Products of sparse matrices on GPUs by cuSPARSE")
+include(TulleCusparse) # sets TULLE_WITH_CUSPARSE
 
 # Give a target everything it is compiled and linked with. visibility is that of the private parts.
 function(tulle_link_dependencies target visibility)
@@ -116,6 +118,9 @@ function(tulle_link_dependencies target visibility)
   if(TULLE_WITH_CUDA AND NOT target STREQUAL tulle_emulated)
     target_link_libraries(${target} ${visibility} CUDA::cudart_static)
     target_link_options(${target} PRIVATE LINKER:--exclude-libs,libcudart_static.a) # none of its names is ours
+  endif()
+  if(TULLE_WITH_CUSPARSE AND NOT target STREQUAL tulle_emulated)
+    target_include_directories(${target} SYSTEM PRIVATE ${CUSPARSE_INCLUDE_DIR})
   endif()
   if(TULLE_WITH_NCCL AND NOT target STREQUAL tulle_emulated)
     target_include_directories(${target} SYSTEM PRIVATE ${NCCL_INCLUDE_DIR})

@@ -177,6 +177,7 @@ double spmm_case_expected(const spmm_case_t *c, int is_transposed, int64_t row, 
 typedef struct trial {
     const spmm_case_t *c;
     int is_transposed;
+    spmm_case_run_t run;
     const tulle_layout_t *b_rows, *c_rows;
     tulle_product_t product;
     void *result; /* product.c */
@@ -239,10 +240,17 @@ static int is_right(const trial_t *t)
     return 1;
 }
 
+static tulle_status_t run_on_host(tulle_spmm_t *spmm, const tulle_product_t *product, int64_t b_bytes, int64_t c_bytes,
+                                  int is_transposed)
+{
+    return is_transposed ? tulle_spmm_run_transpose(spmm, product, NULL) : tulle_spmm_run(spmm, product, NULL);
+}
+
 static tulle_status_t run(tulle_spmm_t *spmm, const trial_t *t)
 {
-    return t->is_transposed ? tulle_spmm_run_transpose(spmm, &t->product, NULL)
-                            : tulle_spmm_run(spmm, &t->product, NULL);
+    int64_t size = (int64_t)tulle_datatype_size(t->c->csr.value_type);
+    int64_t b_stride = t->product.b_stride > 0 ? t->product.b_stride : t->product.width;
+    return t->run(spmm, &t->product, t->b_rows->num_rows * b_stride * size, t->c_scalars * size, t->is_transposed);
 }
 
 /* Again with other contents of C before: the same bits. */
@@ -257,13 +265,14 @@ static void check_reproducible(tulle_spmm_t *spmm, trial_t *t)
     spt_assert_all(bytes == 0 || memcmp(before, t->result, bytes) == 0);
 }
 
-void spmm_case_check(tulle_comm_t *comm, const spmm_case_t *c, const tulle_spmm_options_t *options,
-                     spt_random_t *random)
+void spmm_case_check_by(spmm_case_run_t how, tulle_comm_t *comm, const spmm_case_t *c,
+                        const tulle_spmm_options_t *options, spt_random_t *random)
 {
     tulle_spmm_t *spmm = NULL;
     spt_assert_ok_all(tulle_spmm_create(comm, &c->rows, &c->columns, &c->csr, options, &spmm));
     for (int round = 0; round < 6; round++) {
         trial_t t = make_trial(c, round % 2, random);
+        t.run = how;
         fill_trial(&t);
         spt_assert_ok_all(run(spmm, &t));
         spt_assert_all(is_right(&t));
@@ -271,4 +280,10 @@ void spmm_case_check(tulle_comm_t *comm, const spmm_case_t *c, const tulle_spmm_
     }
     tulle_spmm_destroy(&spmm);
     spt_assert_all(spmm == NULL);
+}
+
+void spmm_case_check(tulle_comm_t *comm, const spmm_case_t *c, const tulle_spmm_options_t *options,
+                     spt_random_t *random)
+{
+    spmm_case_check_by(run_on_host, comm, c, options, random);
 }

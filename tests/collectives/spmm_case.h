@@ -37,6 +37,14 @@ double spmm_case_b(int64_t row, int64_t k);
 /** What a product is expected to hold in one row: alpha (A B)[row][k] + beta old. */
 double spmm_case_expected(const spmm_case_t *c, int is_transposed, int64_t row, int64_t k);
 
+/** Runs a product of rows in host memory in its own way. */
+typedef tulle_status_t (*spmm_case_run_t)(tulle_spmm_t *spmm, const tulle_product_t *product, int64_t b_bytes,
+                                          int64_t c_bytes, int is_transposed);
+
+/** spmm_case_check() with products that are run otherwise. */
+void spmm_case_check_by(spmm_case_run_t run, tulle_comm_t *comm, const spmm_case_t *c,
+                        const tulle_spmm_options_t *options, spt_random_t *random);
+
 /**
  * Create with these options, run forward and transposed, thrice, with random strides and factors, and compare.
  * Collective.

@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Kernels of the emulated GPU: all threads of a launch, one after the other, doing what pack_kernel.h says. A few warps
  * are as good as many. */
+#include <stdlib.h>
 #include <string.h>
 
+#include "src/arena.h"
 #include "src/device/pack_kernel.h"
+#include "src/device/product_kernel.h"
+#include "src/device/product_library.h"
 #include "src/device/wire_kernel.h"
+#include "src/fault.h"
 #include "tests/support/emulated_gpu/emulated_gpu.h"
 
 #define NUM_THREADS (3 * TLI_WARP_THREADS)
@@ -101,4 +106,111 @@ tulle_status_t tli_reduce_rows_launch(const tli_reduce_args_t *args, int64_t are
     reduction_t reduction = {*args, areas_alignment};
     emulated_gpu_enqueue(stream, run_reduction, &reduction, sizeof reduction);
     return TULLE_OK;
+}
+
+/* --- products ---------------------------------------------------------------------------------------------------- */
+
+static void check_product(const tli_product_args_t *product)
+{
+    const tli_device_sparse_t *block = &product->block;
+    check(block->row, "rows of a block");
+    check(block->row_ptr, "offsets of a block");
+    check(block->num_nonzeros > 0 ? block->col : NULL, "columns of a block");
+    check(block->num_nonzeros > 0 ? block->values : NULL, "values of a block");
+    check(product->b, "rows of B");
+    check(product->c, "rows of C");
+}
+
+static void run_product(const void *args)
+{
+    const tli_product_args_t *product = args;
+    check_product(product);
+    for (int64_t thread = 0; thread < NUM_THREADS; thread++)
+        tli_product_thread(product, product->datatype, tli_product_scalars(product), thread, NUM_THREADS);
+}
+
+static void run_round(const void *args)
+{
+    const tli_round_args_t *rows = args;
+    check(rows->sums, "sums");
+    check(rows->c, "rows of C");
+    check(rows->row, "rows to round to");
+    for (int64_t thread = 0; thread < NUM_THREADS; thread++)
+        tli_round_thread(rows, rows->datatype, tli_round_scalars(rows), thread, NUM_THREADS);
+}
+
+tulle_status_t tli_product_launch(const tli_product_args_t *args, void *stream)
+{
+    if (args->block.num_rows > 0)
+        emulated_gpu_enqueue(stream, run_product, args, sizeof *args);
+    return TULLE_OK;
+}
+
+tulle_status_t tli_round_rows_launch(const tli_round_args_t *args, void *stream)
+{
+    if (args->num_rows > 0)
+        emulated_gpu_enqueue(stream, run_round, args, sizeof *args);
+    return TULLE_OK;
+}
+
+/* cuSPARSE, as far as it can be told apart: it sums a row up from its end, and refuses what the real one would. */
+
+struct tli_cusparse {
+    tli_product_args_t like;
+};
+
+static void run_library(const void *args)
+{
+    tli_product_args_t one = *(const tli_product_args_t *)args;
+    int64_t row_ptr[2] = {0};
+    const int32_t *ptr = one.block.row_ptr_32;
+    check_product(&one);
+    check(ptr, "short offsets of a block");
+    double alpha = one.alpha, beta = one.beta;
+    size_t scalar_bytes = tulle_datatype_size(tli_sum_type(one.datatype));
+    unsigned char *c = one.c;
+    one.block.num_rows = 1;
+    one.block.row_ptr = row_ptr;
+    for (int64_t i = 0; i < ((const tli_product_args_t *)args)->block.num_rows; i++) {
+        one.c = c + (size_t)(i * one.c_stride) * scalar_bytes;
+        one.alpha = 0;
+        one.beta = beta;
+        for (int64_t e = ptr[i + 1]; e >= ptr[i]; e--) {
+            row_ptr[0] = e;
+            row_ptr[1] = e < ptr[i + 1] ? e + 1 : e; /* first no nonzero: only what was there */
+            tli_product_thread(&one, one.datatype, 1, 0, 1);
+            one.alpha = alpha;
+            one.beta = 1;
+        }
+    }
+}
+
+int tli_cusparse_is_there(void)
+{
+    return getenv("EMULATED_GPU_WITHOUT_CUSPARSE") == NULL;
+}
+
+tulle_status_t tli_cusparse_open(const tli_product_args_t *like, tli_cusparse_t **product_out)
+{
+    const tli_device_sparse_t *block = &like->block;
+    tulle_status_t st = tli_alloc(sizeof **product_out, product_out);
+    if (block->row_ptr_32 == NULL || block->row != NULL || block->num_nonzeros == 0)
+        emulated_gpu_die("cuSPARSE was given a block that it does not take");
+    if (st == TULLE_OK)
+        (*product_out)->like = *like;
+    return st;
+}
+
+tulle_status_t tli_cusparse_multiply(tli_cusparse_t *product, const tli_product_args_t *args, void *stream)
+{
+    const tli_product_args_t *like = &product->like;
+    if (like->block.col != args->block.col || like->width != args->width || like->datatype != args->datatype)
+        emulated_gpu_die("cuSPARSE was given another block or width than it was opened for");
+    emulated_gpu_enqueue(stream, run_library, args, sizeof *args);
+    return TULLE_OK;
+}
+
+void tli_cusparse_close(tli_cusparse_t *product)
+{
+    tli_free(product);
 }
