@@ -60,6 +60,9 @@ tulle_status_t perf_gpu_measure_exchanges(perf_gpu_t *gpu, tulle_comm_t *comm);
  * an exchange inside nodes. @collective all ranks */
 tulle_status_t perf_gpu_measure_between_nodes(perf_gpu_t *gpu, const char *topology);
 
+/** Products of rows on the GPU, by each library that is there. @collective all ranks */
+tulle_status_t perf_gpu_measure_products(perf_gpu_t *gpu, tulle_comm_t *comm);
+
 /** A sum of rows with atomics, to compare the ordered one with: target row t += row entry_row[e] for its entries e;
  * f32.
  * @retval TULLE_ERR_UNSUPPORTED not here */

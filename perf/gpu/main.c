@@ -54,6 +54,7 @@ static tulle_status_t measure(perf_gpu_t *gpu)
     TLI_MPI(MPI_Bcast(&gpu->ceiling, 1, MPI_DOUBLE, 0, MPI_COMM_WORLD));
     if (gpu->num_ranks > 1)
         TLI_TRY(perf_gpu_measure_exchanges(gpu, comm));
+    TLI_TRY(perf_gpu_measure_products(gpu, comm));
     if (gpu->num_ranks == 4 || gpu->num_ranks == 8)
         TLI_TRY(perf_gpu_measure_between_nodes(gpu, gpu->num_ranks == 4 ? "2x2" : "2x4"));
     if (gpu->num_ranks == 8)
