@@ -109,7 +109,8 @@ typedef struct tulle_spmm_options {
  * @param[out] spmm_out owned by the caller, free with tulle_spmm_destroy(); untouched on failure
  * @retval TULLE_ERR_ARG a null pointer, a row_ptr that is no CSR, columns that do not ascend within a row, a column
  * that nobody owns, a row or column on two ranks, a layout of more rows than the matrix has, an unknown option
- * @retval TULLE_ERR_UNSUPPORTED an index or value type that is not offered; values in device memory
+ * @retval TULLE_ERR_UNSUPPORTED an index or value type that is not offered; values in device memory; rows in device
+ * memory in a build without CUDA; cuSPARSE asked for where it is not
  * @retval TULLE_ERR_MISMATCH ranks disagree about types or options
  * @retval TULLE_ERR_OVERFLOW more than 2^31 - 1 rows, columns or foreign columns on one rank
  * @retval TULLE_ERR_NOMEM; TULLE_ERR_TRANSPORT; TULLE_ERR_REMOTE another rank failed
@@ -155,10 +156,16 @@ typedef struct tulle_product {
  * @collective all ranks of the matrix; blocks
  * @param[in,out] spmm    borrowed
  * @param[in]     product borrowed for the call
- * @param[in]     stream  NULL: rows are in host memory
- * @retval TULLE_ERR_ARG a null pointer, a width below 1, a stride below the width, B and C overlap
+ * @param[in]     stream  NULL where rows are in host memory. In device memory: cudaStream_t, NULL = the default one.
+ * The product runs after what is on it, what comes on it later sees C, and B and C are borrowed until it is through.
+ * The host waits for other ranks' calls, unless is_trusted, and for the rows where MPI brings them between nodes;
+ * otherwise the call can be captured into a graph, once its width and direction have run. Products of one matrix follow
+ * each other: they share buffers, so those on different streams must be ordered by events
+ * @retval TULLE_ERR_ARG a null pointer, a width below 1, a stride below the width, B and C overlap; with device memory,
+ * rows that its GPU does not reach
  * @retval TULLE_ERR_MISMATCH ranks disagree about the width
- * @retval TULLE_ERR_UNSUPPORTED rows in device or managed memory, a stream; TULLE_ERR_OVERFLOW sizes beyond 2^62 bytes
+ * @retval TULLE_ERR_UNSUPPORTED rows in device or managed memory, or a stream, unless the options' space says so;
+ * TULLE_ERR_OVERFLOW sizes beyond 2^62 bytes
  * @retval TULLE_ERR_NOMEM; TULLE_ERR_TRANSPORT; TULLE_ERR_TIMEOUT; TULLE_ERR_REMOTE another rank failed. C may then
  * hold a part of the result
  * @threads one thread per comm at a time
@@ -173,7 +180,7 @@ TULLE_API tulle_status_t tulle_spmm_run(tulle_spmm_t *spmm, const tulle_product_
  * @collective all ranks of the matrix; blocks
  * @param[in,out] spmm    borrowed
  * @param[in]     product borrowed for the call
- * @param[in]     stream  NULL: rows are in host memory
+ * @param[in]     stream  as in tulle_spmm_run()
  * @return as tulle_spmm_run()
  * @threads one thread per comm at a time   @cost as tulle_spmm_run()
  */
@@ -188,13 +195,14 @@ TULLE_API tulle_status_t tulle_spmm_run_transpose(tulle_spmm_t *spmm, const tull
  * @param[in]     product    borrowed for the call; b is X (column layout), c is Y (row layout) and is only read; beta
  * is ignored
  * @param[out]    values_out [nonzeros of this rank] of the matrix' value type
- * @return as tulle_spmm_run()
+ * @return as tulle_spmm_run(); TULLE_ERR_UNSUPPORTED where the options' space is device memory
  * @threads one thread per comm at a time   @cost as tulle_spmm_run(), and one scalar per nonzero that is held elsewhere
  */
 TULLE_API tulle_status_t tulle_spmm_run_sampled(tulle_spmm_t *spmm, const tulle_product_t *product, void *values_out);
 
 /**
- * Replace the values of the matrix; its nonzeros stay where they are.
+ * Replace the values of the matrix; its nonzeros stay where they are. With rows in device memory: when no product is on
+ * a stream any more.
  * @collective all ranks of the matrix; blocks
  * @param[in,out] spmm   borrowed
  * @param[in]     values [nonzeros of this rank] copied, in the order of the CSR; of the matrix' value type

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "perf/gpu/figures.h"
+#include "src/agree.h"
 #include "src/device/device.h"
 #include "src/device/product_library.h"
 #include "src/fault.h"
