@@ -18,8 +18,8 @@ tulle_status_t tli_options_timeout_ms(int64_t *timeout_ms_out);
 /** TULLE_TRANSPORT, or NULL when unset or empty. Borrowed from the environment. */
 const char *tli_options_transport(void);
 
-/** [bytes] TULLE_CHUNK_BYTES; TULLE_CHUNK_AUTOMATIC for "auto" or when unset, TULLE_CHUNK_NEVER for 0. Fails with TULLE_ERR_ARG on anything but
- * that or a whole number >= 0. */
+/** [bytes] TULLE_CHUNK_BYTES; TULLE_CHUNK_AUTOMATIC for "auto" or when unset, TULLE_CHUNK_NEVER for 0. Fails with
+ * TULLE_ERR_ARG on anything but that or a whole number >= 0. */
 tulle_status_t tli_options_chunk_bytes(size_t *chunk_bytes_out);
 
 /** Whether TULLE_SEPARATE_NODES is set, and not to 0: nodes that were declared count as machines of their own. */

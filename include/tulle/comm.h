@@ -78,10 +78,10 @@ typedef struct tulle_probe_options {
 
 /**
  * Measure the cost of crossing each level of the running job, by exchanges as plans run them: the latency of one
- * message, what those of further ranks and further messages of a rank cost, the bandwidth of one pair of ranks, and what
- * a group sends when all its ranks do (the injection limit of a node, for instance). A level without two groups side by
- * side keeps its figures. Use the result by making a communicator with it (tulle_comm_options.topology) or write it with
- * tulle_topology_save().
+ * message, what those of further ranks and further messages of a rank cost, the bandwidth of one pair of ranks, and
+ * what a group sends when all its ranks do (the injection limit of a node, for instance). A level without two groups
+ * side by side keeps its figures. Use the result by making a communicator with it (tulle_comm_options.topology) or
+ * write it with tulle_topology_save().
  * @collective all ranks of @p comm; blocks
  * @param[in]  comm         borrowed; its topology says who is measured with whom, and stays as it is
  * @param[in]  options      borrowed for the call; NULL = defaults
