@@ -8,6 +8,7 @@
 
 #include "perf/methods.h"
 #include "src/agree.h"
+#include "src/start_line.h"
 
 /* Something that is made: by the library, or by a peer's method. */
 typedef struct maker {
@@ -21,6 +22,7 @@ typedef struct workshop {
     const perf_setup_options_t *options;
     tulle_pattern_t *pattern; /* for plans */
     perf_rows_t ghost;
+    tli_start_line_t start;
     int num_makers;
     maker_t makers[PERF_SETUP_MOST];
     tli_arena_t arena;
@@ -38,7 +40,7 @@ static tulle_status_t time_pattern(const workshop_t *shop, double *ended)
 {
     tulle_pattern_t *pattern = NULL;
     tulle_status_t st = make_pattern(shop->options, &pattern);
-    *ended = MPI_Wtime();
+    *ended = tli_clock();
     tulle_pattern_destroy(&pattern);
     return st;
 }
@@ -50,7 +52,7 @@ static tulle_status_t time_plan(const workshop_t *shop, tulle_strategy_t strateg
     options.strategy = strategy;
     options.row_bytes = (int64_t)shop->options->one->row_bytes;
     tulle_status_t st = tulle_plan_create(shop->options->tulle, shop->pattern, &options, &plan);
-    *ended = MPI_Wtime();
+    *ended = tli_clock();
     tulle_plan_destroy(&plan);
     return st;
 }
@@ -60,7 +62,7 @@ static tulle_status_t time_exchange(const workshop_t *shop, double *ended)
     const perf_case_t *one = shop->options->one;
     tulle_exchange_t *exchange = NULL;
     tulle_status_t st = perf_case_create_exchange(one, one->plan, 0, shop->ghost.home, &exchange);
-    *ended = MPI_Wtime();
+    *ended = tli_clock();
     tulle_exchange_destroy(&exchange);
     return st;
 }
@@ -69,18 +71,16 @@ static tulle_status_t time_peer(const workshop_t *shop, const perf_method_t *met
 {
     void *state = NULL;
     tulle_status_t st = method->setup(shop->options->one, shop->ghost.image, &state);
-    *ended = MPI_Wtime();
+    *ended = tli_clock();
     method->teardown(state);
     return st;
 }
 
-static tulle_status_t make(const workshop_t *shop, const maker_t *maker, double *seconds_out)
+static tulle_status_t make(workshop_t *shop, const maker_t *maker, double *seconds_out)
 {
     tulle_status_t st = TULLE_OK;
-    MPI_Comm comm = shop->options->one->halo->comm;
-    double ended = 0;
-    TLI_MPI(MPI_Barrier(comm));
-    double began = MPI_Wtime();
+    double began = 0, ended = 0;
+    TLI_TRY(tli_start_together(&shop->start, &began));
     switch (maker->kind) {
     case MAKES_PATTERN:
         st = time_pattern(shop, &ended);
@@ -96,7 +96,7 @@ static tulle_status_t make(const workshop_t *shop, const maker_t *maker, double 
         break;
     }
     *seconds_out = ended - began;
-    st = tli_agree(comm, st);
+    st = tli_agree(shop->start.mpi, st);
 done:
     return st;
 }
@@ -183,6 +183,7 @@ tulle_status_t perf_setup_measure(const perf_setup_options_t *options, perf_setu
     perf_watch_begin(options->watch, "making patterns, plans and exchanges");
     TLI_TRY(
         tli_agree(options->one->halo->comm, perf_case_alloc_rows(options->one, options->one->num_ghosts, &shop.ghost)));
+    TLI_TRY(tli_start_line_create(options->one->halo->comm, &shop.start));
     TLI_TRY(make_pattern(options, &shop.pattern));
     TLI_TRY(list_makers(&shop));
     TLI_TRY(repeat(&shop));
