@@ -240,6 +240,7 @@ static void move_rows(tulle_plan_t *plan, int rank, int size)
     CHECK(ghost[0] == value_of(next + 4, 0) && ghost[2 * WIDTH - 1] == value_of(next, WIDTH - 1));
     CHECK_OK(tulle_gather_with(plan, owned, ghost, TULLE_F64, WIDTH, NULL, NULL));
     CHECK_OK(tulle_scatter_with(plan, ghost, owned, TULLE_F64, WIDTH, NULL, NULL));
+    CHECK_OK(tulle_scatter(plan, ghost, owned, TULLE_F64, WIDTH, TULLE_OP_MAX, NULL)); /* the sums are larger */
     CHECK(owned[0] == 2 * value_of(first, 0) && owned[4 * WIDTH] == 2 * value_of(first + 4, 0));
     CHECK(owned[WIDTH] == value_of(first + 1, 0));
 }
