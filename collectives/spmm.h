@@ -18,13 +18,6 @@ typedef struct tli_spmm_part {
     int64_t *messages; /* [num_messages] of the gather plan: once they and those of the parts before are here */
 } tli_spmm_part_t;
 
-/** What widths products of one direction had: alike on all ranks, as only those that all agreed on count. */
-typedef struct tli_spmm_habit {
-    int64_t width;    /* of the last one; 0: there was none */
-    int64_t num;      /* that had it, one after the other */
-    int64_t num_sure; /* after so many the next one is taken to have it, too */
-} tli_spmm_habit_t;
-
 /** All that one direction of multiplication needs. */
 typedef struct tli_spmm_way {
     int is_ready;
@@ -42,7 +35,6 @@ typedef struct tli_spmm_way {
     int64_t num_sums;
     int32_t *sum_rows;     /* [num_sums] rows of C, ascending */
     int64_t *landing_sums; /* [num_landings] the sums that landings are */
-    tli_spmm_habit_t habit;
 } tli_spmm_way_t;
 
 /** Exchanges of one way, bound to one width. The rows they end in are theirs; those they begin with come and go. */
@@ -55,7 +47,6 @@ typedef struct tli_spmm_binding {
     void *partials;                      /* partial rows of C, to be scattered; of the type of sums */
     void *landed;                        /* sums of partial rows of others, at the places of the rows of C */
     void *sums;                          /* [num_sums] rows of C that are not yet rounded */
-    void *nothing;                       /* one row of B, zeros */
     struct tli_spmm_device_rows *device; /* NULL: rows are in host memory */
     tli_arena_t arena;
     struct tli_spmm_binding *next;
@@ -148,9 +139,6 @@ tulle_status_t tli_spmm_check(tulle_spmm_t *spmm, tli_spmm_way_t *way, const tul
 /** Exchanges of a way and a width: those kept, or new ones. @param[in] product checked @collective all ranks */
 tulle_status_t tli_spmm_bind(tulle_spmm_t *spmm, const tli_spmm_way_t *way, const tulle_product_t *product,
                              tli_spmm_binding_t **binding_out);
-
-/** Those kept for a width; NULL: none are. The same on all ranks. */
-tli_spmm_binding_t *tli_spmm_find_binding(tulle_spmm_t *spmm, const tli_spmm_way_t *way, int64_t width);
 
 /** The multiplications of a product alone, with the rows that were gathered before; arguments are not looked at. For
  * measurements. @collective, the first time that a width is used */

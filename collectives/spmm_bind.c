@@ -117,7 +117,6 @@ static tulle_status_t alloc_buffers(const tli_spmm_way_t *way, tulle_datatype_t 
     TLI_TRY(tli_arena_alloc_raw(&binding->arena, tulle_plan_num_ghosts(way->gather), row_bytes, &binding->ghosts));
     TLI_TRY(tli_arena_alloc_raw(&binding->arena, tulle_plan_num_ghosts(way->scatter), sum_bytes, &binding->partials));
     TLI_TRY(tli_arena_alloc_raw(&binding->arena, way->num_sums, sum_bytes, &binding->sums));
-    TLI_TRY(tli_arena_alloc(&binding->arena, 1, row_bytes, &binding->nothing));
     if (way->scatter != NULL)
         TLI_TRY(tli_arena_alloc_raw(&binding->arena, way->num_c, sum_bytes, &binding->landed));
 done:
@@ -169,7 +168,7 @@ static void drop_oldest(tulle_spmm_t *spmm)
     }
 }
 
-tli_spmm_binding_t *tli_spmm_find_binding(tulle_spmm_t *spmm, const tli_spmm_way_t *way, int64_t width)
+static tli_spmm_binding_t *find_binding(tulle_spmm_t *spmm, const tli_spmm_way_t *way, int64_t width)
 {
     tli_spmm_binding_t *binding = spmm->bindings;
     while (binding != NULL && (binding->way != way || binding->width != width))
@@ -183,7 +182,7 @@ tulle_status_t tli_spmm_bind(tulle_spmm_t *spmm, const tli_spmm_way_t *way, cons
                              tli_spmm_binding_t **binding_out)
 {
     tulle_status_t st = TULLE_OK;
-    tli_spmm_binding_t *binding = tli_spmm_find_binding(spmm, way, product->width), *fresh = NULL;
+    tli_spmm_binding_t *binding = find_binding(spmm, way, product->width), *fresh = NULL;
     if (binding == NULL) {
         drop_oldest(spmm);
         TLI_TRY(tli_agree(spmm->comm->mpi, make_binding(spmm, way, product->width, &fresh)));

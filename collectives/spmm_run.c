@@ -175,17 +175,6 @@ done:
     return st;
 }
 
-static tulle_status_t wait_for_exchanges(const tli_spmm_binding_t *binding)
-{
-    tulle_status_t st = TULLE_OK;
-    if (binding->gather != NULL)
-        TLI_TRY(tulle_exchange_wait(binding->gather));
-    if (binding->scatter != NULL)
-        TLI_TRY(tulle_exchange_wait(binding->scatter));
-done:
-    return st;
-}
-
 static tulle_status_t finish(const run_t *r)
 {
     tulle_status_t st = TULLE_OK;
@@ -201,99 +190,20 @@ done:
     return st;
 }
 
-/* --- agreement --------------------------------------------------------------------------------------------------- */
-
-/* Once products had one width for some time, rows are on their way before ranks agree on the next. All ranks take part,
- * whatever their own arguments are, so that what was started comes to its end; C is not touched meanwhile. */
-static tli_spmm_binding_t *expect(tulle_spmm_t *spmm, const tli_spmm_way_t *way)
-{
-    const tli_spmm_habit_t *habit = &way->habit;
-    int is_sure = habit->width > 0 && habit->num > habit->num_sure;
-    return is_sure ? tli_spmm_find_binding(spmm, way, habit->width) : NULL;
-}
-
-/* A habit that was broken must last longer the next time. */
-static void note(tli_spmm_habit_t *habit, int64_t width)
-{
-    if (habit->width != width) {
-        habit->num_sure = habit->num > habit->num_sure ? 2 * habit->num : habit->num_sure;
-        habit->num = 0;
-        habit->width = width;
-    }
-    habit->num++;
-}
-
-/* What this rank was not given, or should not have been, travels as zeros, which nobody will use. */
-static tulle_status_t start_blindly(const run_t *r)
-{
-    tulle_status_t st = TULLE_OK;
-    const tli_spmm_binding_t *binding = r->binding;
-    if (binding->gather != NULL) {
-        tli_exchange_move_owned(binding->gather, binding->nothing, 0);
-        TLI_TRY(tulle_exchange_start(binding->gather, NULL));
-    }
-    if (binding->scatter != NULL)
-        TLI_TRY(tulle_exchange_start(binding->scatter, NULL));
-done:
-    return st;
-}
-
-/* @param[in] local of this rank's arguments */
-static tulle_status_t agree_meanwhile(const run_t *r, tulle_status_t local)
-{
-    tulle_status_t st = r->product->width == r->binding->width ? start(r) : start_blindly(r);
-    tulle_status_t agreed = tli_comm_agree_on(r->spmm->comm, local, r->product->width, "the width");
-    TLI_TRY(st);
-    if (agreed != TULLE_ERR_TIMEOUT && (agreed != TULLE_OK || r->product->width != r->binding->width))
-        TLI_TRY(wait_for_exchanges(r->binding));
-    st = agreed;
-done:
-    return st;
-}
-
-/* All ranks agree on a product; its exchanges are started. @param[in] local of this rank's arguments */
-static tulle_status_t agree_and_start(run_t *r, tli_spmm_way_t *way, tulle_status_t local)
-{
-    tulle_status_t st = TULLE_OK;
-    int is_trusted = r->spmm->options.is_trusted;
-    r->binding = is_trusted ? NULL : expect(r->spmm, way);
-    if (r->binding != NULL)
-        TLI_TRY(agree_meanwhile(r, local));
-    else
-        TLI_TRY(is_trusted ? local : tli_comm_agree_on(r->spmm->comm, local, r->product->width, "the width"));
-    note(&way->habit, r->product->width);
-    if (r->binding == NULL || r->binding->width != r->product->width) {
-        TLI_TRY(tli_spmm_bind(r->spmm, way, r->product, &r->binding));
-        TLI_TRY(start(r));
-    }
-done:
-    return st;
-}
-
-/* --- products ---------------------------------------------------------------------------------------------------- */
-
-/* There the host puts a product on the stream and is gone: it agrees before. @param[in] local of this rank's arguments
- */
-static tulle_status_t run_on_device(run_t *r, const tli_spmm_way_t *way, void *stream, tulle_status_t local)
-{
-    tulle_status_t st = local;
-    if (!r->spmm->options.is_trusted)
-        st = tli_comm_agree_on(r->spmm->comm, local, r->product->width, "the width");
-    TLI_TRY(st);
-    TLI_TRY(tli_spmm_bind(r->spmm, way, r->product, &r->binding));
-    TLI_TRY(tli_spmm_device_run(r->spmm, way, r->product, r->binding, stream));
-done:
-    return st;
-}
-
+/* Nothing is started before all ranks agree: the agreement would wait in the network behind rows that are on their way,
+ * and rows that are to be passed on inside a node would wait for it. */
 static tulle_status_t run(tulle_spmm_t *spmm, tli_spmm_way_t *way, const tulle_product_t *product, void *stream)
 {
     tulle_product_t checked;
     run_t r = {spmm, way, NULL, &checked};
     tulle_status_t st = tli_spmm_check(spmm, way, product, stream, &checked);
-    if (tli_spmm_is_on_device(spmm))
-        return run_on_device(&r, way, stream, st);
-    TLI_TRY(agree_and_start(&r, way, st));
+    TLI_TRY(spmm->options.is_trusted ? st : tli_comm_agree_on(spmm->comm, st, checked.width, "the width"));
+    TLI_TRY(tli_spmm_bind(spmm, way, &checked, &r.binding));
+    if (tli_spmm_is_on_device(spmm)) {
+        st = tli_spmm_device_run(spmm, way, &checked, r.binding, stream);
+        goto done;
+    }
+    TLI_TRY(start(&r));
     multiply_own(&r);
     TLI_TRY(finish(&r));
 done:

@@ -169,8 +169,7 @@ typedef struct tulle_product {
  * @retval TULLE_ERR_NOMEM; TULLE_ERR_TRANSPORT; TULLE_ERR_TIMEOUT; TULLE_ERR_REMOTE another rank failed. C may then
  * hold a part of the result
  * @threads one thread per comm at a time
- * @cost the longer of exchange and multiplication, by and large, and one small reduction, unless is_trusted; when the
- *       width is that of the runs before, rows travel meanwhile
+ * @cost the longer of exchange and multiplication, by and large, and one small reduction, unless is_trusted
  */
 TULLE_API tulle_status_t tulle_spmm_run(tulle_spmm_t *spmm, const tulle_product_t *product, void *stream);
 
