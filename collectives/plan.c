@@ -29,12 +29,7 @@ const char *tulle_strategy_name(tulle_strategy_t strategy)
 static tulle_status_t check_wire(const tulle_comm_t *comm, tulle_plan_options_t *options)
 {
     tulle_status_t st = TULLE_OK;
-    int num_levels = tulle_topology_num_levels(comm->topology);
-    TLI_REQUIRE(
-        options->wire_precision >= TULLE_WIRE_PRECISION_NONE && options->wire_precision <= TULLE_WIRE_PRECISION_FP8,
-        TULLE_ERR_ARG, "options.wire_precision is %d, none of TULLE_WIRE_PRECISION_MAP", (int)options->wire_precision);
-    TLI_REQUIRE(options->wire_levels >= 0 && options->wire_levels <= num_levels, TULLE_ERR_ARG,
-                "options.wire_levels is %d: rows can cross %d levels here", options->wire_levels, num_levels);
+    TLI_TRY(tli_wire_options_check(comm, options->wire_precision, options->wire_levels));
     TLI_REQUIRE(options->wire_precision == TULLE_WIRE_PRECISION_NONE || options->row_bytes % 4 == 0, TULLE_ERR_ARG,
                 "row_bytes is %lld: wire precision %s is for rows of f32", (long long)options->row_bytes,
                 tulle_wire_precision_name(options->wire_precision));

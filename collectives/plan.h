@@ -81,4 +81,7 @@ static inline int64_t tli_plan_num_slots(const tulle_plan_t *plan)
 tulle_status_t tli_plan_slot_positions(const tulle_plan_t *plan, tli_arena_t *arena, int64_t **position_out,
                                        int64_t *num_needed_out);
 
+/** Of plans and exchanges: wire_precision and wire_levels mean something on this communicator. Local. */
+tulle_status_t tli_wire_options_check(const tulle_comm_t *comm, tulle_wire_precision_t precision, int32_t num_wired);
+
 #endif

@@ -106,6 +106,9 @@ tulle_status_t tli_sparse_build(tli_arena_t *arena, int64_t num_rows, int64_t nu
 /** Make a direction ready: its blocks, with values. Local, but all ranks do it at the same time. */
 tulle_status_t tli_spmm_prepare(tulle_spmm_t *spmm, tli_spmm_way_t *way);
 
+/** List the rows of a block that have nonzeros, so that the others are not looked at. */
+tulle_status_t tli_spmm_drop_empty_rows(tli_arena_t *arena, tli_sparse_t *block);
+
 /** Rows of C by whether they are rounded at once or kept as sums: how own rows are listed. */
 typedef struct tli_row_order {
     int32_t *place;   /* [num_c] of each row in that list; NULL: rows are as they are */

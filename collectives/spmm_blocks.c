@@ -50,8 +50,7 @@ static int64_t num_nonzeros(const tli_sparse_t *block)
     return block->row_ptr != NULL ? block->row_ptr[block->num_rows] : 0;
 }
 
-/* List the rows that have nonzeros, so that the others are not looked at. */
-static tulle_status_t drop_empty_rows(tli_arena_t *arena, tli_sparse_t *block)
+tulle_status_t tli_spmm_drop_empty_rows(tli_arena_t *arena, tli_sparse_t *block)
 {
     tulle_status_t st = TULLE_OK;
     int64_t n = 0;
@@ -178,7 +177,7 @@ static tulle_status_t fill_part(cut_t *c, const tli_sparse_t *block, int part, t
             if (c->part_of[c->message_of[block->col[e]]] == part)
                 tli_triples_add(&triples, i, block->col[e], block->entry[e]);
     TLI_TRY(tli_sparse_build(arena, block->num_rows, block->num_cols, &triples, out));
-    TLI_TRY(drop_empty_rows(arena, out));
+    TLI_TRY(tli_spmm_drop_empty_rows(arena, out));
 done:
     tli_arena_release(&scratch);
     return st;

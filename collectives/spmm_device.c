@@ -133,15 +133,6 @@ done:
 
 /* --- blocks ------------------------------------------------------------------------------------------------------- */
 
-/* A block in host memory, as it is uploaded. */
-typedef struct draft {
-    int64_t num_rows, num_cols;
-    int32_t *row; /* NULL: all rows are listed */
-    int64_t *row_ptr;
-    int32_t *col;
-    int64_t *entry;
-} draft_t;
-
 static int64_t row_of(const tli_sparse_t *block, int64_t i)
 {
     return block->row != NULL ? block->row[i] : i;
@@ -154,7 +145,7 @@ static void count_rows(const tli_sparse_t *const *blocks, int num_blocks, int64_
             row_ptr[row_of(blocks[b], i) + 2] += blocks[b]->row_ptr[i + 1] - blocks[b]->row_ptr[i];
 }
 
-static void copy_row(const tli_sparse_t *block, int64_t i, draft_t *draft)
+static void copy_row(const tli_sparse_t *block, int64_t i, tli_sparse_t *draft)
 {
     int64_t *at = &draft->row_ptr[row_of(block, i) + 1];
     for (int64_t e = block->row_ptr[i]; e < block->row_ptr[i + 1]; e++, (*at)++) {
@@ -165,7 +156,7 @@ static void copy_row(const tli_sparse_t *block, int64_t i, draft_t *draft)
 
 /* Several blocks of the same rows as one, all rows listed, each with its nonzeros in the blocks' order. */
 static tulle_status_t merge(const tli_sparse_t *const *blocks, int num_blocks, int64_t num_rows, tli_arena_t *scratch,
-                            draft_t *draft)
+                            tli_sparse_t *draft)
 {
     tulle_status_t st = TULLE_OK;
     int64_t n = 0;
@@ -188,25 +179,8 @@ done:
     return st;
 }
 
-/* Only rows that have nonzeros. */
-static tulle_status_t drop_empty_rows(tli_arena_t *scratch, draft_t *draft)
-{
-    tulle_status_t st = TULLE_OK;
-    int64_t n = 0;
-    TLI_TRY(tli_arena_alloc_raw(scratch, draft->num_rows, sizeof *draft->row, &draft->row));
-    for (int64_t i = 0; i < draft->num_rows; i++) {
-        if (draft->row_ptr[i + 1] > draft->row_ptr[i]) {
-            draft->row[n++] = (int32_t)i;
-            draft->row_ptr[n] = draft->row_ptr[i + 1];
-        }
-    }
-    draft->num_rows = n;
-done:
-    return st;
-}
-
 /* cuSPARSE takes blocks of all rows whose nonzeros 32 bits can count. */
-static tulle_status_t upload_short_offsets(matrix_t *m, const draft_t *draft, tli_arena_t *scratch,
+static tulle_status_t upload_short_offsets(matrix_t *m, const tli_sparse_t *draft, tli_arena_t *scratch,
                                            tli_device_sparse_t *sparse)
 {
     tulle_status_t st = TULLE_OK;
@@ -221,7 +195,7 @@ done:
     return st;
 }
 
-static tulle_status_t place(tulle_spmm_t *spmm, const draft_t *draft, tli_arena_t *scratch, block_t *block)
+static tulle_status_t place(tulle_spmm_t *spmm, const tli_sparse_t *draft, tli_arena_t *scratch, block_t *block)
 {
     tulle_status_t st = TULLE_OK;
     matrix_t *m = spmm->device;
@@ -246,10 +220,10 @@ static tulle_status_t make_block(tulle_spmm_t *spmm, const tli_sparse_t *const *
 {
     tulle_status_t st = TULLE_OK;
     tli_arena_t scratch = TLI_ARENA_INIT;
-    draft_t draft = {0};
+    tli_sparse_t draft = {0};
     TLI_TRY(merge(blocks, num_blocks, num_rows, &scratch, &draft));
     if (!lists_all)
-        TLI_TRY(drop_empty_rows(&scratch, &draft));
+        TLI_TRY(tli_spmm_drop_empty_rows(&scratch, &draft));
     TLI_TRY(place(spmm, &draft, &scratch, block));
 done:
     tli_arena_release(&scratch);

@@ -157,7 +157,6 @@ static void round_sums(const run_t *r)
         tli_multiply_round(&args);
 }
 
-/* Rows of B and partial rows of C are on their way, from and to rows of the binding alone. */
 static tulle_status_t start(const run_t *r)
 {
     tulle_status_t st = TULLE_OK;

@@ -4,15 +4,22 @@
 #include "src/fault.h"
 #include "topology/model.h"
 
+tulle_status_t tli_wire_options_check(const tulle_comm_t *comm, tulle_wire_precision_t precision, int32_t num_wired)
+{
+    tulle_status_t st = TULLE_OK;
+    int num_levels = tulle_topology_num_levels(comm->topology);
+    TLI_REQUIRE(precision >= TULLE_WIRE_PRECISION_NONE && precision <= TULLE_WIRE_PRECISION_FP8, TULLE_ERR_ARG,
+                "options.wire_precision is %d, none of TULLE_WIRE_PRECISION_MAP", (int)precision);
+    TLI_REQUIRE(num_wired >= 0 && num_wired <= num_levels, TULLE_ERR_ARG,
+                "options.wire_levels is %d: rows can cross %d levels here", (int)num_wired, num_levels);
+done:
+    return st;
+}
+
 tulle_status_t tli_wire_precision_check(tulle_exchange_t *x)
 {
     tulle_status_t st = TULLE_OK;
-    int num_levels = tulle_topology_num_levels(x->plan->comm->topology);
-    TLI_REQUIRE(x->wire_precision >= TULLE_WIRE_PRECISION_NONE && x->wire_precision <= TULLE_WIRE_PRECISION_FP8,
-                TULLE_ERR_ARG, "options.wire_precision is %d, none of TULLE_WIRE_PRECISION_MAP",
-                (int)x->wire_precision);
-    TLI_REQUIRE(x->wire_levels >= 0 && x->wire_levels <= num_levels, TULLE_ERR_ARG,
-                "options.wire_levels is %d: rows can cross %d levels here", x->wire_levels, num_levels);
+    TLI_TRY(tli_wire_options_check(x->plan->comm, x->wire_precision, x->wire_levels));
     for (int f = 0; f < x->num_fields; f++)
         TLI_REQUIRE(x->wire_precision == TULLE_WIRE_PRECISION_NONE || x->fields[f].datatype == TULLE_F32,
                     TULLE_ERR_UNSUPPORTED, "field %d: wire precision %s is for f32, not for %s", f,

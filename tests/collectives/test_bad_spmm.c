@@ -174,7 +174,7 @@ static void test_spmm_bad_product_between_nodes_fails_all_too(void **state)
     tulle_comm_destroy(&apart);
 }
 
-/* Rows travel already while ranks find out: C stays as it was, and later products are right. */
+/* C stays as it was, and later products are right. */
 static void test_spmm_bad_product_after_good_ones_leaves_c_alone(void **state)
 {
     static double b[ROWS * WIDTH], c[ROWS * WIDTH], expected[ROWS * WIDTH], old[ROWS * WIDTH];
