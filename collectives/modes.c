@@ -89,6 +89,18 @@ static void add_row(choice_t *c, int64_t row, volume_t *volumes)
     add_landing(&volumes[BALANCED], set, row, c->route->port[row], c->stamp + 2 * num_ranks);
 }
 
+/* Hops of a collected row: to the rank that sends it, unless that owns it, and from the port to others that need it. */
+static int collected_hops(const choice_t *c, int64_t row)
+{
+    const tli_row_set_t *set = &c->route->outside;
+    const tulle_topology_t *topology = c->route->topology;
+    int owner = (int)set->owner[row], source = topology->levels[0].group_of[owner];
+    int port = tli_aggregation_port(topology, source, c->route->node);
+    int64_t last = set->needer_ptr[row + 1] - 1;
+    int is_passed_on = set->needer[set->needer_ptr[row]] != port || set->needer[last] != port;
+    return (owner != tli_aggregation_sender(topology, source, c->route->node)) + is_passed_on;
+}
+
 static void note_owner(choice_t *c, int64_t row, int pair, owner_part_t *part)
 {
     const tli_row_set_t *set = &c->route->outside;
@@ -118,7 +130,7 @@ static volume_t striped_volume(const volume_t *volumes, int64_t num_lanes, int64
 /* One rank collects a pair's rows, and one passes them on, while other pairs use other ranks, as far as there are. */
 static volume_t aggregated_volume(const volume_t *volumes, int64_t num_pairs, int64_t num_owners, int64_t size)
 {
-    volume_t volume = {.rows = volumes[BALANCED].rows, .messages = 1, .hops = 2};
+    volume_t volume = {.rows = volumes[BALANCED].rows, .messages = 1, .hops = volumes[AGGREGATED].hops};
     volume.inner_rows = size / least(size, num_pairs) * (volumes[BALANCED].rows + volumes[DIRECT].rows);
     volume.inner_messages = num_owners - 1 + least(volumes[DIRECT].messages, size - 1);
     volume.busiest_rows = volumes[BALANCED].rows;
@@ -150,7 +162,10 @@ static tulle_status_t measure_pairs(choice_t *c)
     TLI_TRY(tli_arena_alloc(route->arena, route->num_pairs, sizeof *c->num_owners, &c->num_owners));
     for (int64_t row = 0; row < route->outside.num_rows; row++) {
         int pair = route->pair_of_node[group_of[route->outside.owner[row]]];
-        add_row(c, row, c->volumes + (int64_t)pair * NUM_WAYS);
+        volume_t *volumes = c->volumes + (int64_t)pair * NUM_WAYS;
+        int hops = collected_hops(c, row);
+        add_row(c, row, volumes);
+        volumes[AGGREGATED].hops = hops > volumes[AGGREGATED].hops ? hops : volumes[AGGREGATED].hops;
         note_owner(c, row, pair, &part);
     }
     for (int node = 0; node < route->topology->levels[0].num_groups; node++)

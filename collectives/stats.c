@@ -36,6 +36,7 @@ typedef struct counting {
     int64_t *owned; /* [num_ranks] rows of every rank */
     flow_t mine[NUM_DIRECTIONS][NUM_WAYS];
     int hops[MAX_LEVELS];       /* of the plan, on any rank: messages that wait for others */
+    int is_passed_on_again;     /* on any rank: rows that waited to leave a node wait again behind it */
     int64_t limits[MAX_LEVELS]; /* of my node, on its first rank */
     double node_ns[NUM_WAYS];   /* of my node, on its first rank */
     int64_t num_sources;        /* nodes that my node needs rows of, on its first rank */
@@ -112,29 +113,53 @@ static void count_asked(counting_t *c, const tli_packets_t *asked)
                  asked->words[asked->ptr[p]]);
 }
 
-static void count_plan(counting_t *c)
+/* What came from another node by a rank that does not own it was collected there. */
+static void count_incoming(counting_t *c, unsigned char *is_collected)
 {
     const tulle_plan_t *plan = c->plan;
-    int me = plan->comm->rank;
-    for (int64_t m = 0; m < plan->num_in; m++)
-        add_flow(&c->mine[IN][PLAN], tli_topology_crossing(c->topology, (int)plan->in_peer[m], me),
-                 plan->in_ptr[m + 1] - plan->in_ptr[m]);
-    for (int64_t m = 0; m < plan->num_out; m++) {
-        int level = tli_topology_crossing(c->topology, (int)plan->out_peer[m], me), is_passed_on = 0;
-        add_flow(&c->mine[OUT][PLAN], level, plan->out_ptr[m + 1] - plan->out_ptr[m]);
-        for (int64_t i = plan->out_ptr[m]; i < plan->out_ptr[m + 1] && !is_passed_on; i++)
-            is_passed_on = !TLI_IS_OWNED(plan->out_source[i]);
-        if (is_passed_on)
-            c->hops[level] = 1;
+    for (int64_t m = 0; m < plan->num_in; m++) {
+        int level = tli_topology_crossing(c->topology, (int)plan->in_peer[m], plan->comm->rank);
+        add_flow(&c->mine[IN][PLAN], level, plan->in_ptr[m + 1] - plan->in_ptr[m]);
+        for (int64_t slot = plan->in_ptr[m]; slot < plan->in_ptr[m + 1]; slot++)
+            is_collected[slot] = level == 0 && plan->slot_owner[slot] != plan->in_peer[m];
     }
 }
 
-/* What waits in order to leave a node was collected inside. */
+static void count_outgoing(counting_t *c, const unsigned char *is_collected)
+{
+    const tulle_plan_t *plan = c->plan;
+    for (int64_t m = 0; m < plan->num_out; m++) {
+        int level = tli_topology_crossing(c->topology, (int)plan->out_peer[m], plan->comm->rank);
+        add_flow(&c->mine[OUT][PLAN], level, plan->out_ptr[m + 1] - plan->out_ptr[m]);
+        for (int64_t i = plan->out_ptr[m]; i < plan->out_ptr[m + 1]; i++) {
+            int64_t source = plan->out_source[i];
+            c->hops[level] |= !TLI_IS_OWNED(source);
+            c->is_passed_on_again |= !TLI_IS_OWNED(source) && is_collected[TLI_SLOT_OF(source)];
+        }
+    }
+}
+
+static tulle_status_t count_plan(counting_t *c)
+{
+    tulle_status_t st = TULLE_OK;
+    unsigned char *is_collected = NULL;
+    TLI_TRY(tli_arena_alloc(&c->arena, tli_plan_num_slots(c->plan), 1, &is_collected));
+    count_incoming(c, is_collected);
+    count_outgoing(c, is_collected);
+done:
+    return st;
+}
+
+/* What waits in order to leave a node was collected inside: a hop more, where the same rows wait again. */
 static tulle_status_t agree_on_hops(counting_t *c)
 {
     tulle_status_t st = TULLE_OK;
-    TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, c->hops, MAX_LEVELS, MPI_INT, MPI_MAX, c->plan->comm->mpi));
-    c->hops[c->topology->num_levels - 1] += c->hops[0];
+    int hops[MAX_LEVELS + 1], *inner = &c->hops[c->topology->num_levels - 1];
+    memcpy(hops, c->hops, sizeof c->hops);
+    hops[MAX_LEVELS] = c->is_passed_on_again;
+    TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, hops, MAX_LEVELS + 1, MPI_INT, MPI_MAX, c->plan->comm->mpi));
+    memcpy(c->hops, hops, sizeof c->hops);
+    *inner = hops[MAX_LEVELS] ? *inner + hops[0] : (*inner > hops[0] ? *inner : hops[0]);
     c->hops[0] = 1;
 done:
     return st;
@@ -314,7 +339,7 @@ static tulle_status_t count_all(counting_t *c, tulle_plan_stats_t *stats)
     tli_packets_t direct = {0}, asked = {0}, summary = {0}, summaries = {0};
     int64_t *needs = NULL, num_needs = 0;
     TLI_TRY(gather_owned(c));
-    count_plan(c);
+    TLI_TRY(tli_agree(mpi, count_plan(c)));
     TLI_TRY(agree_on_hops(c));
     st = list_needs(c, &needs, &num_needs);
     if (st == TULLE_OK)

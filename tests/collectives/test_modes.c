@@ -33,7 +33,31 @@ static void add_message(const virtual_world_t *world, const virtual_message_t *m
     }
 }
 
-/* Dearest node. Hops inside count once per level, and collecting once more, as the library's statistics count them. */
+static int has_row(const virtual_message_t *message, const int64_t *row)
+{
+    int64_t i = 0;
+    while (i < message->num_rows && (message->rows[2 * i] != row[0] || message->rows[2 * i + 1] != row[1]))
+        i++;
+    return i < message->num_rows;
+}
+
+/* Whether a row of this message came to its sender from another node by a rank that does not own it. */
+static int passes_on_collected(const virtual_world_t *world, const virtual_message_t *message)
+{
+    for (int64_t m = 0; m < world->num_messages; m++) {
+        const virtual_message_t *other = &world->messages[m];
+        if (other->receiver != message->sender ||
+            virtual_crossing(world->job->topology, other->sender, other->receiver))
+            continue;
+        for (int64_t i = 0; i < message->num_rows; i++)
+            if (message->rows[2 * i] != other->sender && has_row(other, &message->rows[2 * i]))
+                return 1;
+    }
+    return 0;
+}
+
+/* Dearest node. Hops inside count once per level; collecting counts, too, and both where a row is collected and passed
+ * on. */
 static double price(const virtual_world_t *world, int64_t row_bytes)
 {
     const tulle_topology_t *topology = world->job->topology;
@@ -41,14 +65,16 @@ static double price(const virtual_world_t *world, int64_t row_bytes)
     tli_load_t *loads = virtual_alloc(world->num_nodes, sizeof *loads);
     int64_t *of_rank = virtual_alloc(tulle_topology_num_ranks(topology), sizeof *of_rank);
     double dearest = 0;
+    int is_passed_on_again = 0;
     for (int64_t m = 0; m < world->num_messages; m++) {
         const virtual_message_t *message = &world->messages[m];
         int level = virtual_crossing(topology, message->sender, message->receiver);
         add_message(world, message, row_bytes, &loads[tulle_topology_group(topology, 0, (int)message->receiver)],
                     of_rank);
         hops[level] |= waits(message);
+        is_passed_on_again = is_passed_on_again || passes_on_collected(world, message);
     }
-    hops[num_levels - 1] += hops[0];
+    hops[num_levels - 1] = is_passed_on_again ? hops[num_levels - 1] + hops[0] : hops[num_levels - 1] | hops[0];
     hops[0] = 1;
     for (int node = 0; node < world->num_nodes; node++) {
         int num_ranks = topology->levels[0].member_ptr[node + 1] - topology->levels[0].member_ptr[node];
@@ -213,6 +239,31 @@ static int64_t most_sent_between_nodes(const virtual_world_t *world)
     return most;
 }
 
+/* Of one row between two nodes of four ranks, collected. The pair's rows leave by local index 0 of node 1, as they go
+ * to node 0, and land on local index 1. */
+static double collecting_ns(int owner, int needer)
+{
+    static const int aggregated = 4; /* among the prices */
+    virtual_job_t job;
+    virtual_world_t world;
+    virtual_job_init_text(&job, "2x4");
+    init_links(job.topology, 12e9, 1);
+    virtual_job_add(&job, 4 + owner, 0, needer);
+    assert_int_equal(virtual_world_route(&job, TULLE_STRATEGY_AUTO, 8, 1, &world), TULLE_OK);
+    double ns = world.routes[0].price_ns[aggregated];
+    virtual_world_release(&world);
+    virtual_job_fini(&job);
+    return ns;
+}
+
+static void test_auto_collecting_costs_the_hops_that_rows_make(void **state)
+{
+    double hop_ns = 3000, none_ns = collecting_ns(0, 1), tiny_ns = 1e-6;
+    assert_true(fabs(collecting_ns(2, 1) - none_ns - hop_ns) < tiny_ns);
+    assert_true(fabs(collecting_ns(0, 2) - none_ns - hop_ns) < tiny_ns);
+    assert_true(fabs(collecting_ns(3, 0) - none_ns - 2 * hop_ns) < tiny_ns);
+}
+
 static void test_auto_one_hot_owner_is_striped_over_several_links(void **state)
 {
     for (int num_links = 1; num_links <= 4; num_links += 3) {
@@ -259,6 +310,7 @@ int main(void)
         cmocka_unit_test(test_auto_costs_about_what_the_best_strategy_does),
         cmocka_unit_test(test_auto_messages_of_all_pairs_share_the_ranks),
         cmocka_unit_test(test_auto_goes_one_way_unless_ways_of_pairs_gain_on_the_whole),
+        cmocka_unit_test(test_auto_collecting_costs_the_hops_that_rows_make),
         cmocka_unit_test(test_auto_one_hot_owner_is_striped_over_several_links),
         cmocka_unit_test(test_striped_delivers_over_rails_with_the_least_volume),
     };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Plans: options, ghost order, what stats count against counts made here from everybody's needs, both forms of explain.
  */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -543,12 +544,48 @@ static void test_explain_stream_that_refuses_fails_all(void **state)
     tulle_comm_destroy(&comm);
 }
 
+/* Predicted for a collected exchange of one row for each rank that names an owner. */
+static double predict_collected(tulle_comm_t *comm, const int32_t owners[4])
+{
+    tulle_plan_options_t options = TULLE_PLAN_OPTIONS_INIT;
+    tulle_plan_stats_t stats = {.struct_size = sizeof stats};
+    tulle_pattern_t *pattern = NULL;
+    tulle_plan_t *plan = NULL;
+    int64_t row = 0;
+    options.strategy = TULLE_STRATEGY_AGGREGATED;
+    spt_assert_ok_all(
+        tulle_pattern_create_from_forest(comm, 1, owners[spt_rank()] >= 0, &owners[spt_rank()], &row, &pattern));
+    spt_assert_ok_all(tulle_plan_create(comm, pattern, &options, &plan));
+    spt_assert_ok_all(tulle_plan_get_stats(plan, &stats));
+    tulle_plan_destroy(&plan);
+    tulle_pattern_destroy(&pattern);
+    return stats.predicted_plan_ns;
+}
+
+/* From node 1 to 0 rows leave by rank 2 and land on rank 1; the other way they leave by rank 1 and land on rank 2. */
+static void test_hops_are_those_of_the_longest_way_of_a_row(void **state)
+{
+    static const int32_t collected[] = {-1, 3, -1, -1}, passed_on[] = {-1, -1, -1, 1}, either[] = {-1, 3, -1, 1};
+    static const int32_t both[] = {3, -1, -1, -1};
+    if (spt_size() != 4)
+        skip();
+    tulle_comm_t *comm = spt_comm("2x2", 0);
+    tulle_link_t link;
+    assert_int_equal(tulle_topology_get_link(tulle_comm_topology(comm), 1, &link), TULLE_OK);
+    double one = predict_collected(comm, collected);
+    spt_assert_all(fabs(predict_collected(comm, passed_on) - one) < link.latency_ns / 10);
+    spt_assert_all(fabs(predict_collected(comm, either) - one) < link.latency_ns / 10);
+    spt_assert_all(fabs(predict_collected(comm, both) - one - link.latency_ns) < link.latency_ns / 10);
+    tulle_comm_destroy(&comm);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         spt_test(test_stats_agree_with_counts_of_everybodys_needs),
         spt_test(test_plan_options_are_kept),
         spt_test(test_plan_counts_rows_as_they_cross),
+        spt_test(test_hops_are_those_of_the_longest_way_of_a_row),
         spt_test(test_plan_measures_rows_as_they_cross),
         spt_test(test_plan_wire_options_that_mean_nothing_are_refused),
         spt_test(test_plan_measured_is_one_of_the_strategies_and_the_same_everywhere),
