@@ -66,6 +66,10 @@ tulle_status_t tli_exchange_create_cached(tulle_plan_t *plan, tulle_direction_t 
 tulle_status_t tli_exchange_take_options(const tulle_exchange_options_t *given, const tulle_plan_t *plan,
                                          tulle_exchange_t *x);
 
+/** As tulle_scatter() of rows in host memory, in a call of all ranks that know the arguments to be right. */
+tulle_status_t tli_scatter_agreed(tulle_plan_t *plan, const void *ghost, void *owned, tulle_datatype_t datatype,
+                                  int64_t width, tulle_op_t op);
+
 /** Point an idle cached exchange at other buffers. Local. */
 void tli_exchange_set_buffers(tulle_exchange_t *exchange, void *owned, void *ghost);
 

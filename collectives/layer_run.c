@@ -27,17 +27,26 @@ done:
     return st;
 }
 
+/* Of the caller, in host memory. */
+static tulle_status_t check_rows(const tulle_layers_t *s, const char *name, const void *rows, int64_t num_rows,
+                                 int64_t width, int64_t *stride)
+{
+    tulle_status_t st = TULLE_OK;
+    TLI_TRY(tli_product_check_rows(name, rows, num_rows, s->type, width, stride));
+    TLI_TRY(tli_product_check_host(name, rows));
+done:
+    return st;
+}
+
 static tulle_status_t check_batch(const tulle_layers_t *s, const tulle_batch_t *given, tulle_batch_t *batch)
 {
     tulle_status_t st = TULLE_OK;
     TLI_REQUIRE(given != NULL, TULLE_ERR_ARG, "the batch is NULL");
     *batch = *given;
     TLI_REQUIRE(batch->width >= 1, TULLE_ERR_ARG, "width is %lld, must be at least 1", (long long)batch->width);
-    TLI_TRY(tli_product_check_rows("x", batch->x, s->num_inputs, batch->width, &batch->x_stride));
-    TLI_TRY(tli_product_check_rows("y", batch->y, s->layers[s->num_layers - 1].activate.num_rows, batch->width,
-                                   &batch->y_stride));
-    TLI_TRY(tli_product_check_host("x", batch->x));
-    TLI_TRY(tli_product_check_host("y", batch->y));
+    TLI_TRY(check_rows(s, "x", batch->x, s->num_inputs, batch->width, &batch->x_stride));
+    TLI_TRY(
+        check_rows(s, "y", batch->y, s->layers[s->num_layers - 1].activate.num_rows, batch->width, &batch->y_stride));
     TLI_TRY(check_apart(s, "x and y", batch->x, batch->x_stride, batch->y, batch->y_stride, batch->width));
 done:
     return st;
@@ -122,7 +131,7 @@ tulle_status_t tulle_layers_forward(tulle_layers_t *s, const tulle_batch_t *give
         tulle_product_t product = TULLE_PRODUCT(batch.width, NULL, layer->y);
         product.b = inputs_of(s, l, &product.b_stride);
         product.c_stride = layer->y_stride;
-        TLI_TRY(tulle_spmm_run(layer->product, &product, NULL));
+        TLI_TRY(tli_spmm_run_agreed(layer->product, 0, &product));
         tli_activate(&layer->activate, layer->bias, layer->y, layer->y_stride);
     }
     s->width = batch.width;
@@ -139,6 +148,8 @@ static tulle_status_t check_weights(const tulle_layers_t *s, const tulle_gradien
         TLI_REQUIRE(s->layers[l].num_nonzeros == 0 || (g->weights != NULL && g->weights[l] != NULL), TULLE_ERR_ARG,
                     "weights[%d] is NULL, but the layer has %lld nonzeros; or set leave_out_weights", l,
                     (long long)s->layers[l].num_nonzeros);
+    for (int l = 0; l < s->num_layers && !g->leave_out_weights && g->weights != NULL; l++)
+        TLI_TRY(tli_product_check_host("a gradient of weights", g->weights[l]));
 done:
     return st;
 }
@@ -150,13 +161,11 @@ static tulle_status_t check_gradients(const tulle_layers_t *s, const tulle_gradi
     *g = *given;
     TLI_REQUIRE(s->is_training, TULLE_ERR_STATE, "the layers were not made for training: set is_training");
     TLI_REQUIRE(s->width > 0, TULLE_ERR_STATE, "no successful tulle_layers_forward() came before");
-    TLI_TRY(tli_product_check_rows("y", g->y, s->layers[s->num_layers - 1].activate.num_rows, s->width, &g->y_stride));
-    TLI_TRY(tli_product_check_host("y", g->y));
+    TLI_TRY(check_rows(s, "y", g->y, s->layers[s->num_layers - 1].activate.num_rows, s->width, &g->y_stride));
     TLI_TRY(check_weights(s, g));
     if (g->leave_out_x)
         goto done;
-    TLI_TRY(tli_product_check_rows("x", g->x, s->num_inputs, s->width, &g->x_stride));
-    TLI_TRY(tli_product_check_host("x", g->x));
+    TLI_TRY(check_rows(s, "x", g->x, s->num_inputs, s->width, &g->x_stride));
     TLI_TRY(check_apart(s, "gradients x and y", g->x, g->x_stride, g->y, g->y_stride, s->width));
 done:
     return st;
@@ -168,7 +177,9 @@ static void *gradient_rows(const tulle_layers_t *s, int l)
     return s->rows[s->num_layers - 1 + l % 2];
 }
 
-/* Gradients of one layer's weights and of what lies before it, from those of its product. */
+/* Gradients of one layer's weights and of what lies before it, from those of its product. The product of forward has
+ * gathered the layer's inputs, and the transposed one the gradients: for the weights nothing is gathered again. But that
+ * of the first layer comes last, as the caller may take the gradient of X where X was. */
 static tulle_status_t differentiate(const tulle_layers_t *s, const tulle_gradients_t *g, int l)
 {
     tulle_status_t st = TULLE_OK;
@@ -179,10 +190,13 @@ static tulle_status_t differentiate(const tulle_layers_t *s, const tulle_gradien
     tulle_product_t sampled = {s->width, 1, x, x_stride, 0, dz, s->width};
     tulle_product_t before = {
         s->width, 1, dz, s->width, 0, l == 0 ? g->x : gradient_rows(s, l - 1), l == 0 ? g->x_stride : s->width};
+    if (l > 0)
+        TLI_TRY(tli_spmm_run_agreed(layer->product, 1, &before));
     if (!g->leave_out_weights)
-        TLI_TRY(tulle_spmm_run_sampled(layer->product, &sampled, g->weights != NULL ? g->weights[l] : NULL));
-    if (l > 0 || !g->leave_out_x)
-        TLI_TRY(tulle_spmm_run_transpose(layer->product, &before, NULL));
+        TLI_TRY(tli_spmm_run_sampled_agreed(layer->product, &sampled, 1, l > 0,
+                                            g->weights != NULL ? g->weights[l] : NULL));
+    if (l == 0 && !g->leave_out_x)
+        TLI_TRY(tli_spmm_run_agreed(layer->product, 1, &before));
 done:
     return st;
 }

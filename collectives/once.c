@@ -67,18 +67,45 @@ static tulle_status_t check_buffers(const tulle_plan_t *plan, const tulle_field_
     return tli_agree(plan->comm->mpi, tli_device_check_fields(plan, field, 1, &device));
 }
 
+/* With what is kept of this kind of call, or made now. */
+static tulle_status_t move_rows(tulle_plan_t *plan, const tulle_exchange_t *wanted, const tulle_field_t *field,
+                                const tulle_exchange_options_t *options, void *stream)
+{
+    tulle_status_t st = TULLE_OK;
+    tulle_exchange_t *x = find_cached(plan, wanted, field);
+    if (x == NULL) {
+        TLI_TRY(tli_exchange_create_cached(plan, wanted->direction, field, options, &x));
+        x->next = plan->cached;
+        plan->cached = x;
+        plan->destroy_cached = destroy_cached;
+    }
+    x->timeout_ms = wanted->timeout_ms;
+    tli_exchange_set_buffers(x, field->owned, field->ghost);
+    TLI_TRY(tulle_exchange_start(x, stream));
+    TLI_TRY(tulle_exchange_wait(x));
+done:
+    return st;
+}
+
+static tulle_status_t check_call(const tulle_plan_t *plan, const tulle_exchange_options_t *options,
+                                 tulle_exchange_t *wanted, tulle_field_t *field)
+{
+    tulle_status_t st = TULLE_OK;
+    TLI_TRY(tli_exchange_take_options(options, plan, wanted));
+    TLI_TRY(tli_field_check(plan, wanted->direction, wanted->op, 0, field));
+    TLI_TRY(tli_spaces_of(plan, field, 1, &wanted->spaces));
+done:
+    return st;
+}
+
 static tulle_status_t run_once(tulle_plan_t *plan, tulle_direction_t direction, tulle_field_t *field,
                                const tulle_exchange_options_t *options, void *stream)
 {
     tulle_status_t st = TULLE_OK;
-    tulle_exchange_t *x = NULL, wanted = {.direction = direction};
+    tulle_exchange_t wanted = {.direction = direction};
     TLI_REQUIRE(plan != NULL, TULLE_ERR_ARG, "the plan is NULL: was it created, or already destroyed?");
     tli_fault_set_rank(plan->comm->rank);
-    st = tli_exchange_take_options(options, plan, &wanted);
-    if (st == TULLE_OK)
-        st = tli_field_check(plan, direction, wanted.op, 0, field);
-    if (st == TULLE_OK)
-        st = tli_spaces_of(plan, field, 1, &wanted.spaces);
+    st = check_call(plan, options, &wanted, field);
     if (st == TULLE_OK)
         st = check_stream(stream);
     /* Ranks must not part ways here, one binding anew while another uses what it has. */
@@ -86,17 +113,21 @@ static tulle_status_t run_once(tulle_plan_t *plan, tulle_direction_t direction, 
                               "the call (2^30 * width + 256 * options + 16 * datatype + 2 * op + direction)"));
     TLI_TRY(tli_spaces_join(plan->comm, &wanted.spaces));
     TLI_TRY(check_buffers(plan, field, wanted.spaces));
-    x = find_cached(plan, &wanted, field);
-    if (x == NULL) {
-        TLI_TRY(tli_exchange_create_cached(plan, direction, field, options, &x));
-        x->next = plan->cached;
-        plan->cached = x;
-        plan->destroy_cached = destroy_cached;
-    }
-    x->timeout_ms = wanted.timeout_ms;
-    tli_exchange_set_buffers(x, field->owned, field->ghost);
-    TLI_TRY(tulle_exchange_start(x, stream));
-    TLI_TRY(tulle_exchange_wait(x));
+    TLI_TRY(move_rows(plan, &wanted, field, options, stream));
+done:
+    return st;
+}
+
+tulle_status_t tli_scatter_agreed(tulle_plan_t *plan, const void *ghost, void *owned, tulle_datatype_t datatype,
+                                  int64_t width, tulle_op_t op)
+{
+    tulle_status_t st = TULLE_OK;
+    tulle_field_t field = {owned, (void *)ghost, datatype, width, 0, 0};
+    tulle_exchange_options_t options = TULLE_EXCHANGE_OPTIONS_INIT;
+    tulle_exchange_t wanted = {.direction = TULLE_SCATTER};
+    options.op = op;
+    TLI_TRY(check_call(plan, &options, &wanted, &field));
+    TLI_TRY(move_rows(plan, &wanted, &field, &options, NULL));
 done:
     return st;
 }

@@ -43,6 +43,7 @@ typedef struct tli_spmm_binding {
     int64_t width;
     int64_t last_use;
     tulle_exchange_t *gather, *scatter;  /* NULL where the way has no such plan */
+    int holds_b;                         /* ghosts are those of the last product: alike on all ranks */
     void *ghosts;                        /* gathered rows of B */
     void *partials;                      /* partial rows of C, to be scattered; of the type of sums */
     void *landed;                        /* sums of partial rows of others, at the places of the rows of C */
@@ -58,6 +59,7 @@ typedef struct tli_spmm_moved {
     int32_t *rank;  /* [num] whose they are */
     int64_t *entry; /* [num] position there */
     void *values;   /* [num] */
+    void *sampled;  /* [num] inner products for others; allocated with values_plan */
 } tli_spmm_moved_t;
 
 struct tulle_spmm {
@@ -124,10 +126,10 @@ void tli_spmm_fill(tulle_spmm_t *spmm);
 
 /* --- running ----------------------------------------------------------------------------------------------------- */
 
-/** Dense rows of a caller on this rank: there, no closer than they are wide, of a size that can be counted.
+/** Dense rows of a caller on this rank: there, no closer than they are wide, of a size that can be counted, aligned.
  * @param[in] name for the error text @param[in,out] stride 0 becomes the width */
-tulle_status_t tli_product_check_rows(const char *name, const void *rows, int64_t num_rows, int64_t width,
-                                      int64_t *stride);
+tulle_status_t tli_product_check_rows(const char *name, const void *rows, int64_t num_rows, tulle_datatype_t type,
+                                      int64_t width, int64_t *stride);
 /** They are in host memory. */
 tulle_status_t tli_product_check_host(const char *name, const void *rows);
 
@@ -142,6 +144,16 @@ tulle_status_t tli_spmm_check(tulle_spmm_t *spmm, tli_spmm_way_t *way, const tul
 /** Exchanges of a way and a width: those kept, or new ones. @param[in] product checked @collective all ranks */
 tulle_status_t tli_spmm_bind(tulle_spmm_t *spmm, const tli_spmm_way_t *way, const tulle_product_t *product,
                              tli_spmm_binding_t **binding_out);
+
+/** As tulle_spmm_run() and tulle_spmm_run_transpose() in host memory, of arguments that all ranks know to be right:
+ * they agree the first time only, on what is made then. @param[in] is_transposed alike on all ranks @collective */
+tulle_status_t tli_spmm_run_agreed(tulle_spmm_t *spmm, int is_transposed, const tulle_product_t *product);
+
+/** Likewise as tulle_spmm_run_sampled(). What the last products of this width gathered may be used again.
+ * @param[in] x_is_gathered the last product was of X, with the matrix as it is
+ * @param[in] y_is_gathered the last transposed product was of Y */
+tulle_status_t tli_spmm_run_sampled_agreed(tulle_spmm_t *spmm, const tulle_product_t *product, int x_is_gathered,
+                                           int y_is_gathered, void *values_out);
 
 /** The multiplications of a product alone, with the rows that were gathered before; arguments are not looked at. For
  * measurements. @collective, the first time that a width is used */

@@ -10,8 +10,8 @@
 
 /* --- arguments --------------------------------------------------------------------------------------------------- */
 
-tulle_status_t tli_product_check_rows(const char *name, const void *rows, int64_t num_rows, int64_t width,
-                                      int64_t *stride)
+tulle_status_t tli_product_check_rows(const char *name, const void *rows, int64_t num_rows, tulle_datatype_t type,
+                                      int64_t width, int64_t *stride)
 {
     tulle_status_t st = TULLE_OK;
     *stride = *stride == 0 ? width : *stride;
@@ -21,6 +21,8 @@ tulle_status_t tli_product_check_rows(const char *name, const void *rows, int64_
                 (long long)*stride, (long long)width);
     TLI_REQUIRE(*stride < TLI_MOST_BYTES / (int64_t)sizeof(double) / (num_rows + 1), TULLE_ERR_OVERFLOW,
                 "%s: %lld rows of stride %lld exceed 2^62 bytes", name, (long long)num_rows, (long long)*stride);
+    TLI_REQUIRE(num_rows == 0 || (uintptr_t)rows % tulle_datatype_size(type) == 0, TULLE_ERR_ARG,
+                "%s at %p is not aligned to its scalars", name, rows);
 done:
     return st;
 }
@@ -56,16 +58,14 @@ static tulle_status_t check_operands(const tulle_spmm_t *spmm, const tli_spmm_wa
     size_t scalar_bytes = tulle_datatype_size(spmm->type);
     TLI_REQUIRE(p->width >= 1 && p->width < TLI_MOST_BYTES / (int64_t)sizeof(double), TULLE_ERR_ARG,
                 "width is %lld, must be at least 1", (long long)p->width);
-    TLI_TRY(tli_product_check_rows("B", p->b, way->num_b, p->width, &p->b_stride));
-    TLI_TRY(tli_product_check_rows("C", p->c, way->num_c, p->width, &p->c_stride));
+    TLI_TRY(tli_product_check_rows("B", p->b, way->num_b, spmm->type, p->width, &p->b_stride));
+    TLI_TRY(tli_product_check_rows("C", p->c, way->num_c, spmm->type, p->width, &p->c_stride));
     TLI_TRY(check_space(spmm, "B", p->b, way->num_b));
     TLI_TRY(check_space(spmm, "C", p->c, way->num_c));
     uintptr_t b = (uintptr_t)p->b, b_bytes = extent_of(way->num_b, p->b_stride, p->width, scalar_bytes);
     uintptr_t c = (uintptr_t)p->c, c_bytes = extent_of(way->num_c, p->c_stride, p->width, scalar_bytes);
     TLI_REQUIRE(b_bytes == 0 || c_bytes == 0 || b >= c + c_bytes || c >= b + b_bytes, TULLE_ERR_ARG,
                 "B at %p and C at %p overlap", p->b, p->c);
-    TLI_REQUIRE((b_bytes == 0 || b % scalar_bytes == 0) && (c_bytes == 0 || c % scalar_bytes == 0), TULLE_ERR_ARG,
-                "B at %p or C at %p is not aligned to its scalars", p->b, p->c);
 done:
     return st;
 }
@@ -152,16 +152,16 @@ done:
     return st;
 }
 
-/* Alike on all ranks: they run the same products in the same order. */
+/* Alike on all ranks: they run the same products in the same order. Inner products use two at the same time. */
 static void drop_oldest(tulle_spmm_t *spmm)
 {
     tli_spmm_binding_t **oldest = &spmm->bindings;
-    int num_bindings = 0;
+    int num_bindings = 0, most = spmm->options.num_bindings > 2 ? spmm->options.num_bindings : 2;
     for (tli_spmm_binding_t **at = &spmm->bindings; *at != NULL; at = &(*at)->next) {
         oldest = (*at)->last_use < (*oldest)->last_use ? at : oldest;
         num_bindings++;
     }
-    if (num_bindings >= spmm->options.num_bindings) {
+    if (num_bindings >= most) {
         tli_spmm_binding_t *binding = *oldest;
         *oldest = binding->next;
         destroy_binding(binding);

@@ -160,7 +160,8 @@ static void round_sums(const run_t *r)
 static tulle_status_t start(const run_t *r)
 {
     tulle_status_t st = TULLE_OK;
-    const tli_spmm_binding_t *binding = r->binding;
+    tli_spmm_binding_t *binding = r->binding;
+    binding->holds_b = 0;
     if (binding->gather != NULL) {
         tli_exchange_move_owned(binding->gather, (void *)r->product->b, r->product->b_stride);
         TLI_TRY(tulle_exchange_start(binding->gather, NULL));
@@ -180,6 +181,7 @@ static tulle_status_t finish(const run_t *r)
     TLI_TRY(multiply_parts(r));
     if (r->binding->gather != NULL)
         TLI_TRY(tulle_exchange_wait(r->binding->gather));
+    r->binding->holds_b = 1;
     if (r->binding->scatter != NULL) {
         TLI_TRY(tulle_exchange_wait(r->binding->scatter));
         add_landings(r);
@@ -191,12 +193,13 @@ done:
 
 /* Nothing is started before all ranks agree: the agreement would wait in the network behind rows that are on their way,
  * and rows that are to be passed on inside a node would wait for it. */
-static tulle_status_t run(tulle_spmm_t *spmm, tli_spmm_way_t *way, const tulle_product_t *product, void *stream)
+static tulle_status_t run(tulle_spmm_t *spmm, tli_spmm_way_t *way, const tulle_product_t *product, int has_agreed,
+                          void *stream)
 {
     tulle_product_t checked;
     run_t r = {spmm, way, NULL, &checked};
     tulle_status_t st = tli_spmm_check(spmm, way, product, stream, &checked);
-    TLI_TRY(spmm->options.is_trusted ? st : tli_comm_agree_on(spmm->comm, st, checked.width, "the width"));
+    TLI_TRY(has_agreed ? st : tli_comm_agree_on(spmm->comm, st, checked.width, "the width"));
     TLI_TRY(tli_spmm_bind(spmm, way, &checked, &r.binding));
     if (tli_spmm_is_on_device(spmm)) {
         st = tli_spmm_device_run(spmm, way, &checked, r.binding, stream);
@@ -231,11 +234,17 @@ done:
     return st;
 }
 
+tulle_status_t tli_spmm_run_agreed(tulle_spmm_t *spmm, int is_transposed, const tulle_product_t *product)
+{
+    tli_spmm_way_t *way = is_transposed ? &spmm->transposed : &spmm->forward;
+    return run(spmm, way, product, way->is_ready || spmm->options.is_trusted, NULL);
+}
+
 tulle_status_t tulle_spmm_run(tulle_spmm_t *spmm, const tulle_product_t *product, void *stream)
 {
     tulle_status_t st = TULLE_OK;
     TLI_TRY(tli_check_spmm(spmm));
-    TLI_TRY(run(spmm, &spmm->forward, product, stream));
+    TLI_TRY(run(spmm, &spmm->forward, product, spmm->options.is_trusted, stream));
 done:
     return st;
 }
@@ -244,7 +253,7 @@ tulle_status_t tulle_spmm_run_transpose(tulle_spmm_t *spmm, const tulle_product_
 {
     tulle_status_t st = TULLE_OK;
     TLI_TRY(tli_check_spmm(spmm));
-    TLI_TRY(run(spmm, &spmm->transposed, product, stream));
+    TLI_TRY(run(spmm, &spmm->transposed, product, spmm->options.is_trusted, stream));
 done:
     return st;
 }

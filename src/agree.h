@@ -42,23 +42,6 @@ tulle_status_t tli_agree_equal(MPI_Comm comm, int64_t value, const char *what);
  */
 tulle_status_t tli_agree_on(MPI_Comm comm, tulle_status_t local, int64_t value, const char *what);
 
-/** An agreement that may be given up: what MPI still reads and writes then. */
-typedef struct tli_agreement {
-    int64_t least[4];
-    int is_pending; /* for ever: some rank did not come */
-    MPI_Request request;
-} tli_agreement_t;
-
-/**
- * The same within a time limit. Who does not come MPI cannot say.
- * @param[in]     limit_ms  [ms] 0 = none
- * @param[in,out] agreement zeroed before the first use; must live as long as MPI does
- * @retval TULLE_ERR_TIMEOUT now, and from every later call
- * @collective all ranks of @p comm, whatever their status
- */
-tulle_status_t tli_agree_on_within(MPI_Comm comm, tulle_status_t local, int64_t value, const char *what,
-                                   int64_t limit_ms, tli_agreement_t *agreement);
-
 /**
  * The same, and the largest of a second value.
  * @param[in,out] most this rank's, then that of all ranks; undefined on failure
@@ -66,13 +49,28 @@ tulle_status_t tli_agree_on_within(MPI_Comm comm, tulle_status_t local, int64_t 
  */
 tulle_status_t tli_agree_on_most(MPI_Comm comm, tulle_status_t local, int64_t value, const char *what, int64_t *most);
 
+/* What an agreement takes from each rank, and the minima of all of which it makes its status: however they come about.
+ */
+#define TLI_AGREE_WORDS 4
+void tli_agree_fill(int rank, tulle_status_t local, int64_t value, int64_t most, int64_t words[TLI_AGREE_WORDS]);
+/** @collective all ranks of @p comm if any of them failed */
+tulle_status_t tli_agree_judge(MPI_Comm comm, tulle_status_t local, const int64_t least[TLI_AGREE_WORDS],
+                               const char *what);
+
+/** A last agreement, which may be given up: what MPI still reads and writes then. */
+typedef struct tli_parting {
+    int64_t least[TLI_AGREE_WORDS];
+    int is_pending; /* for ever: some rank did not come */
+    MPI_Request request;
+} tli_parting_t;
+
 /**
  * Whether all ranks part in peace: none has seen a fault, and all count the same. Leaves the last error as it is.
- * @param[in]     count     what each rank did that all should have done, not negative
- * @param[in]     limit_ms  [ms] 0 = none; who does not come by then is no reason for peace
- * @param[in,out] agreement as above; one that was given up stands for this one, too
+ * @param[in]     count    what each rank did that all should have done, not negative
+ * @param[in]     limit_ms [ms] 0 = none; who does not come by then is no reason for peace
+ * @param[in,out] parting  zeroed; must live as long as MPI does
  * @collective all ranks of @p comm
  */
-int tli_agree_in_parting(MPI_Comm comm, int has_fault, int64_t count, int64_t limit_ms, tli_agreement_t *agreement);
+int tli_agree_in_parting(MPI_Comm comm, int has_fault, int64_t count, int64_t limit_ms, tli_parting_t *parting);
 
 #endif

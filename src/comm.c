@@ -14,8 +14,8 @@
 #include "src/transport/nccl.h"
 #include "src/transport/transport.h"
 
-/* Tags 0 and 1 belong to sparse exchanges; bound exchanges use the rest in turn. */
-#define FIRST_EXCHANGE_TAG 2
+/* Tags 0 and 1 belong to sparse exchanges, one to meetings; bound exchanges use the rest in turn. */
+#define FIRST_EXCHANGE_TAG (TLI_MEETING_TAG + 1)
 
 static tulle_status_t check_mpi_comm(MPI_Comm mpi_comm)
 {
@@ -228,8 +228,10 @@ static tulle_status_t alloc_comm(tulle_comm_t **comm_out)
     if (st == TULLE_OK) {
         (*comm_out)->references = 1;
         (*comm_out)->mpi = (*comm_out)->host = (*comm_out)->shared = MPI_COMM_NULL;
-        st = tli_arena_alloc(&(*comm_out)->arena, 1, sizeof *(*comm_out)->agreement, &(*comm_out)->agreement);
+        st = tli_arena_alloc(&(*comm_out)->arena, 1, sizeof *(*comm_out)->parting, &(*comm_out)->parting);
     }
+    if (st == TULLE_OK)
+        st = tli_arena_alloc(&(*comm_out)->arena, 1, sizeof *(*comm_out)->meeting, &(*comm_out)->meeting);
     return st;
 }
 
@@ -258,6 +260,7 @@ tulle_status_t tulle_comm_create(MPI_Comm mpi_comm, const tulle_comm_options_t *
     TLI_TRY(group_shared(comm, options.disable_shared_memory));
     TLI_TRY(list_shared(comm));
     TLI_TRY(check_views(comm));
+    TLI_TRY(tli_meeting_open(comm));
     *comm_out = comm;
     comm = NULL;
 done:
@@ -294,7 +297,7 @@ static void part(tulle_comm_t *comm)
     if (comm->num_faults > 0 && (limit_ms == 0 || limit_ms > TLI_LINGER_MS))
         limit_ms = TLI_LINGER_MS;
     if (comm->has_exchanges && !tli_agree_in_parting(comm->mpi, comm->num_faults > 0,
-                                                     (int64_t)(comm->rounds & INT64_MAX), limit_ms, comm->agreement))
+                                                     (int64_t)(comm->rounds & INT64_MAX), limit_ms, comm->parting))
         comm->num_faults++;
 }
 
@@ -309,7 +312,7 @@ static void free_comm(tulle_comm_t *comm)
     free_communicators(comm);
     tulle_topology_destroy(&comm->topology);
     tli_pool_release(&comm->pool);
-    if (comm->agreement != NULL && comm->agreement->is_pending)
+    if ((comm->parting != NULL && comm->parting->is_pending) || (comm->meeting != NULL && comm->meeting->is_pending))
         tli_arena_keep(&comm->arena); /* MPI writes to it still */
     tli_arena_release(&comm->arena);
     tli_free(comm);
@@ -382,9 +385,11 @@ done:
 
 tulle_status_t tli_comm_agree_on(tulle_comm_t *comm, tulle_status_t local, int64_t value, const char *what)
 {
-    tulle_status_t st = tli_agree_on_within(comm->mpi, local, value, what, comm->timeout_ms, comm->agreement);
+    int64_t words[TLI_MEETING_WORDS];
+    tli_agree_fill(comm->rank, local, value, 0, words);
+    tulle_status_t st = tli_meeting_hold(comm, comm->timeout_ms, words);
     comm->num_faults += st == TULLE_ERR_TIMEOUT;
-    return st;
+    return st == TULLE_OK ? tli_agree_judge(comm->mpi, local, words, what) : st;
 }
 
 tulle_status_t tli_comm_meet(tulle_comm_t *comm)

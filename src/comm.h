@@ -10,6 +10,7 @@
 
 #include "src/agree.h"
 #include "src/arena.h"
+#include "src/meeting.h"
 #include "src/pool.h"
 
 struct tulle_comm {
@@ -33,12 +34,13 @@ struct tulle_comm {
     int next_tag; /* first tag free for an exchange */
     int max_tag;
     int references;
-    int num_kept;               /* references of abandoned exchanges: nobody else knows of them */
-    int has_exchanges;          /* some were made */
-    int has_parted;             /* all other references are gone */
-    uint64_t rounds;            /* a fingerprint of all rounds started: alike on all ranks, unless some left one out */
-    tli_agreement_t *agreement; /* of one-shot calls, where there is a time limit; and in parting */
-    int num_faults;             /* exchanges that failed, or were destroyed, while they ran */
+    int num_kept;           /* references of abandoned exchanges: nobody else knows of them */
+    int has_exchanges;      /* some were made */
+    int has_parted;         /* all other references are gone */
+    uint64_t rounds;        /* a fingerprint of all rounds started: alike on all ranks, unless some left one out */
+    tli_meeting_t *meeting; /* of all ranks, in every call that runs what exists */
+    tli_parting_t *parting;
+    int num_faults;                                 /* exchanges that failed, or were destroyed, while they ran */
     struct tulle_exchange *in_flight;               /* started and not yet waited for: waiting for one advances all */
     int most_plans;                                 /* that are kept, 0: none */
     struct tli_plan_cache *plans;                   /* collectives/plan_cache.h */
@@ -50,6 +52,9 @@ struct tulle_comm {
 
 /** [ms] How long ranks wait for each other's last word once something failed. */
 #define TLI_LINGER_MS 500
+
+/** Tag of messages between nodes in meetings, beside those of sparse exchanges. */
+#define TLI_MEETING_TAG 2
 
 /** Most plans that a communicator can be asked to keep. */
 #define TLI_MOST_KEPT_PLANS 64
@@ -77,8 +82,10 @@ const char *tli_comm_level_name(const tulle_comm_t *comm, int peer);
  */
 tulle_status_t tli_comm_tell(tulle_comm_t *comm, const int64_t *words, int num_words);
 
-/** As tli_agree_on(), within the communicator's time limit; a rank that does not come by then is a fault.
- * @retval TULLE_ERR_TIMEOUT now, and from every later call */
+/** As tli_agree_on(), by a meeting and so cheaper, and within the communicator's time limit; a rank that does not come
+ * by then is a fault.
+ * @retval TULLE_ERR_TIMEOUT now, and from every later call
+ * @collective all ranks, whatever their status */
 tulle_status_t tli_comm_agree_on(tulle_comm_t *comm, tulle_status_t local, int64_t value, const char *what);
 
 /** Wait for all ranks, where there is a time limit: those that come will take part in what follows. Otherwise nothing.

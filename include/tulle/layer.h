@@ -150,7 +150,8 @@ typedef struct tulle_gradients {
  * @retval TULLE_ERR_MISMATCH ranks disagree about what is left out
  * @return else as tulle_layers_forward()
  * @threads one thread per comm at a time
- * @cost that of tulle_spmm_run_sampled() and tulle_spmm_run_transpose() for every layer, and one small reduction
+ * @cost that of tulle_spmm_run_transpose() for every layer, and inner products of rows that are there: only the first
+ * layer gathers, and what is computed for other ranks travels; one small reduction
  */
 TULLE_API tulle_status_t tulle_layers_backward(tulle_layers_t *layers, const tulle_gradients_t *gradients);
 

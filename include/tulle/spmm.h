@@ -83,7 +83,7 @@ typedef struct tulle_spmm_options {
     int32_t num_threads;       /**< [count] of one rank's multiplication; 0 = the processors of the machine shared among
                                     its ranks, at most OMP_NUM_THREADS; always 1 in a build without OpenMP */
     int32_t num_bindings;      /**< [count] widths and directions whose buffers are kept for the next run, at most 64;
-                                    the one not used for longest goes first; 0 = 4 */
+                                    the one not used for longest goes first; 1 is taken as 2; 0 = 4 */
     int32_t is_trusted;        /**< [bool] 1 = runs do not compare notes: all ranks promise valid and equal arguments */
     tulle_space_t space;       /**< where B and C are: TULLE_SPACE_HOST, the default, or TULLE_SPACE_DEVICE, on the
                                     calling thread's current GPU; equal on every rank */

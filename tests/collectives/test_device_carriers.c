@@ -8,6 +8,7 @@
 #include "src/arena.h"
 #include "src/transport/carrier.h"
 #include "tests/collectives/device_job.h"
+#include "tests/support/gpu_main.h"
 
 /* Every rank is a node. */
 static const char *all_apart(void)
@@ -409,14 +410,5 @@ int main(int argc, char **argv)
         spt_test(test_carriers_absent_rank_is_named_in_time),
         spt_test(test_carriers_destroy_does_not_wait_for_an_absent_rank),
     };
-    if (!spt_gpu_is_there()) {
-        puts("no GPU here: skipped");
-        return 77;
-    }
-    spt_init(&argc, &argv);
-    spt_gpu_be_a_host(spt_rank());
-    stream = spt_gpu_stream();
-    int failures = cmocka_run_group_tests_name("collectives.device_carriers", tests, NULL, NULL);
-    spt_gpu_stream_free(stream);
-    return spt_finish(failures);
+    return spt_gpu_main(argc, argv, "collectives.device_carriers", tests, &stream);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The transports between GPUs through the suite that the host's go through, on an emulated GPU or a real one. */
-#include <stdio.h>
 
 #include "tests/collectives/conformance.h"
+#include "tests/support/gpu_main.h"
 #include "tests/support/gpu_trial.h"
 
 typedef struct moved {
@@ -68,10 +68,5 @@ int main(int argc, char **argv)
         spt_test(test_conformance_cuda_ipc),
         spt_test(test_conformance_cuda_staged),
     };
-    if (!spt_gpu_is_there()) {
-        puts("no GPU here: skipped");
-        return 77;
-    }
-    spt_init(&argc, &argv);
-    return spt_finish(cmocka_run_group_tests_name("collectives.device_conformance", tests, NULL, NULL));
+    return spt_gpu_main(argc, argv, "collectives.device_conformance", tests, NULL);
 }

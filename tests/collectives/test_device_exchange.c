@@ -2,11 +2,11 @@
  * Exchanges of rows on GPUs against the naive one: every strategy, type, op, transport and memory space; the contract
  * of streams; several at once; captured into graphs; misuse. Runs on an emulated GPU, and on a real one where there is
  * one. */
-#include <stdio.h>
 #include <string.h>
 
 #include "src/arena.h"
 #include "tests/collectives/device_job.h"
+#include "tests/support/gpu_main.h"
 
 /* --- values ------------------------------------------------------------------------------------------------------ */
 
@@ -391,13 +391,5 @@ int main(int argc, char **argv)
         spt_test(test_device_transport_of_the_other_memory_is_refused),
         spt_test(test_device_start_twice_and_wait_without_start_are_refused),
     };
-    if (!spt_gpu_is_there()) {
-        puts("no GPU here: skipped");
-        return 77;
-    }
-    spt_init(&argc, &argv);
-    stream = spt_gpu_stream();
-    int failures = cmocka_run_group_tests_name("collectives.device_exchange", tests, NULL, NULL);
-    spt_gpu_stream_free(stream);
-    return spt_finish(failures);
+    return spt_gpu_main(argc, argv, "collectives.device_exchange", tests, &stream);
 }

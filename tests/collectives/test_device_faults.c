@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "tests/support/gpu_main.h"
 #include "tests/support/gpu_trial.h"
 
 #define LIMIT_MS 300
@@ -161,10 +162,5 @@ int main(int argc, char **argv)
         spt_test(test_next_start_says_who_does_not_start),
         spt_test(test_destroy_does_not_wait_for_ever),
     };
-    if (!spt_gpu_is_there()) {
-        puts("no GPU here: skipped");
-        return 77;
-    }
-    spt_init(&argc, &argv);
-    return spt_finish(cmocka_run_group_tests_name("collectives.device_faults", tests, NULL, NULL));
+    return spt_gpu_main(argc, argv, "collectives.device_faults", tests, NULL);
 }

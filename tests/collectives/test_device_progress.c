@@ -9,6 +9,7 @@
 #include "src/transport/carrier.h"
 #include "tests/collectives/device_job.h"
 #include "tests/support/emulated_gpu/emulated_gpu.h"
+#include "tests/support/gpu_main.h"
 
 #define MESSAGE_BYTES (8 << 20) /* longer than what any MPI sends ahead */
 #define MOST_NAPS     20000     /* of a millisecond: then the test has failed */
@@ -96,10 +97,5 @@ int main(int argc, char **argv)
     static const struct CMUnitTest tests[] = {
         spt_test(test_waiting_for_the_stream_lets_mpi_move),
     };
-    spt_init(&argc, &argv);
-    spt_gpu_be_a_host(spt_rank());
-    stream = spt_gpu_stream();
-    int failures = cmocka_run_group_tests_name("collectives.device_progress", tests, NULL, NULL);
-    spt_gpu_stream_free(stream);
-    return spt_finish(failures);
+    return spt_gpu_main(argc, argv, "collectives.device_progress", tests, &stream);
 }

@@ -2,14 +2,13 @@
  * Products of rows in device memory against a serial product in double precision: random matrices of any layout on all
  * topologies, with every cover and carrier, in both directions, by cuSPARSE and by kernels of our own; values replaced,
  * streams, graphs, what is refused. */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "src/device/product_library.h"
 #include "src/transport/carrier.h"
 #include "tests/collectives/spmm_case.h"
-#include "tests/support/gpu.h"
+#include "tests/support/gpu_main.h"
 
 static void *stream;
 
@@ -306,14 +305,5 @@ int main(int argc, char **argv)
         spt_test(test_device_spmm_refuses_what_the_gpu_cannot_reach),
         spt_test(test_device_spmm_refuses_options_that_mean_nothing),
     };
-    if (!spt_gpu_is_there()) {
-        puts("no GPU here: skipped");
-        return 77;
-    }
-    spt_init(&argc, &argv);
-    spt_gpu_be_a_host(spt_rank());
-    stream = spt_gpu_stream();
-    int failures = cmocka_run_group_tests_name("collectives.device_spmm", tests, NULL, NULL);
-    spt_gpu_stream_free(stream);
-    return spt_finish(failures);
+    return spt_gpu_main(argc, argv, "collectives.device_spmm", tests, &stream);
 }

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Rows on GPUs that cross in less than f32. Runs on an emulated GPU, and on a real one where there is one. */
-#include <stdio.h>
 #include <string.h>
 
 #include "crossing.h"
-#include "tests/support/gpu.h"
+#include "tests/support/gpu_main.h"
 
 static void *alloc_rows(int64_t bytes)
 {
@@ -59,10 +58,5 @@ int main(int argc, char **argv)
         spt_test(test_device_rows_arrive_rounded_once_on_every_topology),
         spt_test(test_device_stats_count_bytes_as_they_travel),
     };
-    if (!spt_gpu_is_there()) {
-        puts("no GPU here: skipped");
-        return 77;
-    }
-    spt_init(&argc, &argv);
-    return spt_finish(cmocka_run_group_tests_name("collectives.device_wire_precision", tests, NULL, NULL));
+    return spt_gpu_main(argc, argv, "collectives.device_wire_precision", tests, NULL);
 }

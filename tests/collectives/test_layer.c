@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "src/comm.h"
 #include "tests/src/half_reference.h"
 #include "tests/support/failing.h"
 #include "tests/support/world.h"
@@ -447,6 +448,134 @@ static void test_layers_backward_leaves_out_what_is_not_wanted(void **state)
     tulle_comm_destroy(&comm);
 }
 
+/* --- what ranks tell each other ---------------------------------------------------------------------------------- */
+
+static int64_t num_started; /* messages of this rank */
+
+int MPI_Start(MPI_Request *request)
+{
+    num_started++;
+    return PMPI_Start(request);
+}
+
+/* Layers with all that forward and backward need, for calls on the same rows again and again. */
+typedef struct training {
+    tulle_comm_t *comm;
+    model_t *model;
+    tulle_layers_t *layers;
+    tulle_batch_t batch;
+    tulle_gradients_t gradients;
+    found_t *found;
+} training_t;
+
+static training_t train(spt_random_t *random, int topology, int is_apart, tulle_cover_t cover)
+{
+    int num_layers = 3;
+    model_t *m = make_model(random, num_layers, 3);
+    training_t t = {
+        .comm = spt_comm(spt_topology(topology), is_apart), .model = m, .found = spt_alloc(1, sizeof *t.found)};
+    int64_t stride = m->width + 1;
+    *t.found = alloc_found(m, TULLE_F64);
+    t.layers = create(t.comm, m, TULLE_F64, cover, 1);
+    t.batch = (tulle_batch_t){m->width, make_rows(m->x, m->first[0], m->num_mine[0], m->width, TULLE_F64), stride,
+                              make_rows(NULL, 0, m->num_mine[num_layers], m->width, TULLE_F64), stride};
+    t.gradients =
+        (tulle_gradients_t){make_rows(m->dy, m->first[num_layers], m->num_mine[num_layers], m->width, TULLE_F64),
+                            stride,
+                            t.found->dx,
+                            stride,
+                            t.found->weights,
+                            t.found->bias,
+                            0,
+                            0};
+    return t;
+}
+
+static void step(training_t *t)
+{
+    spt_assert_ok_all(tulle_layers_forward(t->layers, &t->batch));
+    spt_assert_ok_all(tulle_layers_backward(t->layers, &t->gradients));
+}
+
+static void stop(training_t *t)
+{
+    tulle_layers_destroy(&t->layers);
+    tulle_comm_destroy(&t->comm);
+}
+
+static void test_layers_agree_once_per_call(void **state)
+{
+    spt_random_t random = spt_random_shared(10);
+    for (int topology = 0; spt_topology(topology) != NULL; topology++) {
+        training_t t = train(&random, topology, 0, TULLE_COVER_LEAST);
+        step(&t); /* makes what the first calls make */
+        uint32_t before = t.comm->meeting->number;
+        spt_assert_ok_all(tulle_layers_forward(t.layers, &t.batch));
+        spt_assert_all(t.comm->meeting->number == before + 1);
+        spt_assert_ok_all(tulle_layers_backward(t.layers, &t.gradients));
+        spt_assert_all(t.comm->meeting->number == before + 2);
+        for (int l = 0; l < t.model->num_layers; l++)
+            spt_assert_all(are_weights_right(t.model, t.found, l));
+        stop(&t);
+    }
+}
+
+static int64_t messages_of_backward(training_t *t, int leave_out_weights)
+{
+    t->gradients.leave_out_weights = leave_out_weights;
+    spt_assert_ok_all(tulle_layers_forward(t->layers, &t->batch));
+    num_started = 0;
+    spt_assert_ok_all(tulle_layers_backward(t->layers, &t->gradients));
+    return num_started;
+}
+
+/* What the products gathered is there already. Columns alone: nothing is computed for others. */
+static void test_layers_gradients_of_weights_gather_nothing(void **state)
+{
+    spt_random_t random = spt_random_shared(11);
+    for (int topology = 0; spt_topology(topology) != NULL; topology++) {
+        training_t t = train(&random, topology, 1, TULLE_COVER_COLUMNS);
+        step(&t);
+        int64_t with_weights = messages_of_backward(&t, 0), without = messages_of_backward(&t, 1);
+        spt_assert_all(with_weights == without);
+        stop(&t);
+    }
+}
+
+/* Inner products need two bindings, whatever is kept; and the gradient of X may be put where X was. */
+static void test_layers_gradients_survive_few_bindings(void **state)
+{
+    spt_random_t random = spt_random_shared(12);
+    tulle_spmm_options_t product = TULLE_SPMM_OPTIONS_INIT;
+    tulle_layers_options_t options = TULLE_LAYERS_OPTIONS_INIT;
+    tulle_layer_t described[1];
+    product.cover = TULLE_COVER_LEAST;
+    product.num_bindings = 1;
+    options.product = &product;
+    options.is_training = 1;
+    for (int topology = 0; spt_topology(topology) != NULL; topology++) {
+        tulle_comm_t *comm = spt_comm(spt_topology(topology), 0);
+        model_t *m = make_model(&random, 1, 3);
+        tulle_layers_t *layers = NULL;
+        tulle_layout_t inputs = TULLE_LAYOUT_BLOCK(m->num_mine[0]);
+        described[0] = describe(m, 0, TULLE_F64);
+        spt_assert_ok_all(tulle_layers_create(comm, &inputs, described, 1, &options, &layers));
+        found_t found = alloc_found(m, TULLE_F64);
+        void *x = make_rows(m->x, m->first[0], m->num_mine[0], m->width, TULLE_F64);
+        void *y = make_rows(NULL, 0, m->num_mine[1], m->width, TULLE_F64);
+        void *dy = make_rows(m->dy, m->first[1], m->num_mine[1], m->width, TULLE_F64);
+        tulle_gradients_t gradients = {dy, m->width + 1, x, m->width + 1, found.weights, found.bias, 0, 0};
+        forward(layers, m, TULLE_F64, x, y);
+        found.dx = x; /* where X was: nothing needs it any more */
+        spt_assert_ok_all(tulle_layers_backward(layers, &gradients));
+        spt_assert_all(are_weights_right(m, &found, 0) && are_inputs_right(m, &found));
+        tulle_layers_destroy(&layers);
+        tulle_comm_destroy(&comm);
+    }
+}
+
+/* --- weights ----------------------------------------------------------------------------------------------------- */
+
 /* New weights and biases: as if the layers had been made with them, and with the nonzeros still where they were. */
 static void test_layers_set_weights_is_as_made_with_them(void **state)
 {
@@ -574,6 +703,9 @@ static void test_layers_bad_run_fails_on_every_rank_and_leaves_them_usable(void 
     bad.y = is_culprit ? NULL : y;
     spt_assert_blames(tulle_layers_forward(layers, &bad), TULLE_ERR_ARG, culprit, "y is NULL");
     bad = good;
+    bad.x = is_culprit ? (const char *)x + 1 : (const char *)x;
+    spt_assert_blames(tulle_layers_forward(layers, &bad), TULLE_ERR_ARG, culprit, "not aligned");
+    bad = good;
     bad.x_stride = is_culprit ? 2 : 0;
     spt_assert_blames(tulle_layers_forward(layers, &bad), TULLE_ERR_ARG, culprit, "stride of 2");
     spt_assert_blames(tulle_layers_forward(layers, is_culprit ? NULL : &good), TULLE_ERR_ARG, culprit, "batch is NULL");
@@ -648,6 +780,9 @@ int main(int argc, char **argv)
         spt_test(test_layers_gradients_of_halves_are_those_of_f64_rounded_once),
         spt_test(test_layers_backward_equals_finite_differences),
         spt_test(test_layers_backward_leaves_out_what_is_not_wanted),
+        spt_test(test_layers_agree_once_per_call),
+        spt_test(test_layers_gradients_of_weights_gather_nothing),
+        spt_test(test_layers_gradients_survive_few_bindings),
         spt_test(test_layers_set_weights_is_as_made_with_them),
         spt_test(test_layers_forward_width_changes_from_run_to_run),
         spt_test(test_layers_forward_sparse_bias_leaves_zeros_alone),

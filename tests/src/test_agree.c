@@ -2,7 +2,6 @@
  * One status for all ranks, and equal values. */
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "src/agree.h"
 #include "tests/support/world.h"
@@ -65,47 +64,6 @@ static void test_agree_equal_other_value_is_named(void **state)
     }
 }
 
-static void test_agree_within_a_limit_is_the_same(void **state)
-{
-    tli_agreement_t agreement = {.is_pending = 0};
-    int culprit = spt_size() - 1;
-    for (int limit_ms = 0; limit_ms <= 60000; limit_ms += 60000) {
-        tulle_status_t mine = TULLE_OK;
-        spt_assert_ok_all(tli_agree_on_within(MPI_COMM_WORLD, TULLE_OK, 7, "seven", limit_ms, &agreement));
-        if (spt_rank() == culprit)
-            mine = tli_fail(TULLE_ERR_FILE, 0, TLI_WHERE, "width is %d", 17);
-        spt_assert_blames(tli_agree_on_within(MPI_COMM_WORLD, mine, 7, "seven", limit_ms, &agreement), TULLE_ERR_FILE,
-                          culprit, "width is 17");
-        spt_assert_all(!agreement.is_pending);
-        if (spt_size() > 1)
-            spt_assert_fails_alike(
-                tli_agree_on_within(MPI_COMM_WORLD, TULLE_OK, spt_rank(), "ranks", limit_ms, &agreement),
-                TULLE_ERR_MISMATCH, "ranks: from 0");
-    }
-}
-
-/* Who gave up once does so ever after; the late rank finds all others there. */
-static void test_agree_within_a_limit_late_rank_is_given_up(void **state)
-{
-    static tli_agreement_t agreement; /* MPI may use it as long as it lives */
-    const struct timespec nap = {0, 400000000};
-    tulle_status_t expected = TULLE_ERR_TIMEOUT;
-    if (spt_size() == 1)
-        skip();
-    if (spt_rank() == 0) {
-        nanosleep(&nap, NULL);
-        expected = TULLE_OK;
-    }
-    tulle_status_t st = tli_agree_on_within(MPI_COMM_WORLD, TULLE_OK, 7, "seven", 50, &agreement);
-    int is_expected = st == expected;
-    if (spt_rank() != 0)
-        is_expected = is_expected &&
-                      tli_agree_on_within(MPI_COMM_WORLD, TULLE_OK, 7, "seven", 50, &agreement) == TULLE_ERR_TIMEOUT;
-    spt_assert_all(is_expected);
-    if (agreement.is_pending)
-        MPI_Wait(&agreement.request, MPI_STATUS_IGNORE);
-}
-
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -115,8 +73,6 @@ int main(int argc, char **argv)
         spt_test(test_agree_long_words_are_cut),
         spt_test(test_agree_equal_same_values_are_ok),
         spt_test(test_agree_equal_other_value_is_named),
-        spt_test(test_agree_within_a_limit_is_the_same),
-        spt_test(test_agree_within_a_limit_late_rank_is_given_up),
     };
     spt_init(&argc, &argv);
     return spt_finish(cmocka_run_group_tests(tests, NULL, NULL));
