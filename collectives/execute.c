@@ -352,10 +352,10 @@ static tulle_status_t ask_for(tulle_exchange_t *x, const int64_t *messages, int6
     return num_messages > 0 && num_here == num_messages ? TULLE_OK : conclude(x);
 }
 
-/* Advances all exchanges until this one is over, or all of some of its messages came. */
+/* Advances all exchanges until this one is over, or all of some of its messages came; where they have, not at all. */
 static tulle_status_t wait_on_host(tulle_exchange_t *x, const int64_t *messages, int64_t num_messages)
 {
-    tulle_status_t st = TULLE_IN_PROGRESS;
+    tulle_status_t st = ask_for(x, messages, num_messages);
     double began = 0; /* [s] */
     int64_t num_idle = 0;
     while (st == TULLE_IN_PROGRESS) {

@@ -32,14 +32,16 @@ static int64_t end_of_piece(const run_t *r, const tli_sparse_t *block, int64_t f
     return last;
 }
 
-/* Rows `first` to `end` - 1 of a block. */
+/* Rows `first` to `end` - 1 of a block. MPI is called between pieces only: it offers the processor to all other ranks
+ * that share it, and what comes after a block sends or waits anyway. */
 static void multiply(const run_t *r, tli_multiply_args_t *args, int64_t first, int64_t end)
 {
     for (int64_t row = first; row < end; row = args->last) {
         args->first = row;
         args->last = end_of_piece(r, args->block, row, end);
         tli_multiply(args);
-        make_progress(r);
+        if (args->last < end)
+            make_progress(r);
     }
 }
 
