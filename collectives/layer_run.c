@@ -178,8 +178,8 @@ static void *gradient_rows(const tulle_layers_t *s, int l)
 }
 
 /* Gradients of one layer's weights and of what lies before it, from those of its product. The product of forward has
- * gathered the layer's inputs, and the transposed one the gradients: for the weights nothing is gathered again. But that
- * of the first layer comes last, as the caller may take the gradient of X where X was. */
+ * gathered the layer's inputs, and the transposed one the gradients: for the weights nothing is gathered again. But
+ * that of the first layer comes last, as the caller may take the gradient of X where X was. */
 static tulle_status_t differentiate(const tulle_layers_t *s, const tulle_gradients_t *g, int l)
 {
     tulle_status_t st = TULLE_OK;
@@ -193,8 +193,8 @@ static tulle_status_t differentiate(const tulle_layers_t *s, const tulle_gradien
     if (l > 0)
         TLI_TRY(tli_spmm_run_agreed(layer->product, 1, &before));
     if (!g->leave_out_weights)
-        TLI_TRY(tli_spmm_run_sampled_agreed(layer->product, &sampled, 1, l > 0,
-                                            g->weights != NULL ? g->weights[l] : NULL));
+        TLI_TRY(
+            tli_spmm_run_sampled_agreed(layer->product, &sampled, 1, l > 0, g->weights != NULL ? g->weights[l] : NULL));
     if (l == 0 && !g->leave_out_x)
         TLI_TRY(tli_spmm_run_agreed(layer->product, 1, &before));
 done:
