@@ -6,6 +6,7 @@
 #include "src/agree.h"
 #include "src/device/device.h"
 #include "src/options.h"
+#include "src/transport/transport.h"
 
 #define SLOT_ALIGNMENT 256
 
@@ -154,7 +155,7 @@ static tulle_status_t take_transport(tulle_exchange_t *x)
     tulle_transport_t named = TULLE_TRANSPORT_AUTO;
     if (tli_options_transport() != NULL)
         TLI_TRY(tulle_transport_parse(tli_options_transport(), &named));
-    if (x->transport == TULLE_TRANSPORT_AUTO && named >= TULLE_TRANSPORT_CUDA_IPC)
+    if (x->transport == TULLE_TRANSPORT_AUTO && tli_transport_is_for_gpus(named))
         x->transport = named;
 done:
     return st;

@@ -102,6 +102,10 @@ static const char *describe(const tulle_exchange_t *x, tulle_transport_t transpo
         return "between nodes: messages of MPI out of pinned host memory";
     case TULLE_TRANSPORT_MPI_DEVICE:
         return "between nodes: messages of MPI out of device memory";
+    case TULLE_TRANSPORT_UCX_STAGED:
+        return "between nodes: messages of UCX out of pinned host memory";
+    case TULLE_TRANSPORT_UCX_DEVICE:
+        return "between nodes: messages of UCX out of device memory";
     case TULLE_TRANSPORT_NCCL:
         return "between nodes: messages of NCCL";
     case TULLE_TRANSPORT_AUTO:

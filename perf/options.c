@@ -87,7 +87,7 @@ static const struct argp_option option_table[] = {
      3},
     {"transport", KEY_TRANSPORT, "NAME", 0,
      "the only one to use: auto (default), shared_memory, mpi, ucx; of GPUs cuda_ipc, cuda_staged; of GPUs between "
-     "nodes mpi_staged, mpi_device or nccl",
+     "nodes mpi_staged, mpi_device, ucx_staged, ucx_device or nccl",
      3},
     {"wire-precision", KEY_WIRE_PRECISION, "NAME", 0,
      "in which rows of f32 cross between nodes, for tulle: none (default), bf16, f16 or fp8", 3},

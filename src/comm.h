@@ -29,7 +29,8 @@ struct tulle_comm {
     tulle_transport_t carriers[TULLE_TOPOLOGY_MAX_LEVELS]; /* by level: of messages where no memory is shared */
     int is_carrier_asked;                                  /* by an option or the environment, not found by a probe */
     struct tli_ucx *ucx;                                   /* src/transport/ucx_worker.h; NULL: not used so far */
-    void (*close_ucx)(struct tulle_comm *);                /* set with it */
+    void (*close_ucx)(struct tulle_comm *);                /* set with it, as is */
+    void (*progress_ucx)(const struct tulle_comm *);
     int round;    /* sparse exchanges so far: neighbouring rounds use different tags */
     int next_tag; /* first tag free for an exchange */
     int max_tag;

@@ -69,12 +69,13 @@ typedef struct tulle_exchange_options {
  * and written by the GPU where they lie: feature tables may be larger than its memory.
  *
  * Between GPUs of different nodes all rows that one rank has for another after a stage of the plan are one message, of
- * MPI_STAGED, MPI_DEVICE or NCCL. Named in the options, such a transport takes what crosses nodes, declared ones too,
- * while rows inside a node go the best way there is. With AUTO the environment's TULLE_TRANSPORT decides, if it names a
- * transport of GPUs; otherwise those that are there are measured with the first exchange of a communicator that needs
- * one, between nodes and for a small and a large message, and the fastest for this exchange is taken. Declared nodes on
- * one machine count as machines when the environment's TULLE_SEPARATE_NODES is 1. One communicator of NCCL is made with
- * the first exchange that uses it; then NCCL_PXN_DISABLE is set to 1 unless it is set.
+ * MPI_STAGED, MPI_DEVICE, UCX_STAGED, UCX_DEVICE or NCCL. Named in the options, such a transport takes what crosses
+ * nodes, declared ones too, while rows inside a node go the best way there is. With AUTO the environment's
+ * TULLE_TRANSPORT decides, if it names a transport of GPUs; otherwise those that are there are measured with the first
+ * exchange of a communicator that needs one, between nodes and for a small and a large message, and the fastest for
+ * this exchange is taken. Declared nodes on one machine count as machines when the environment's TULLE_SEPARATE_NODES
+ * is 1. One communicator of NCCL is made with the first exchange that uses it; then NCCL_PXN_DISABLE is set to 1 unless
+ * it is set.
  * @collective all ranks of the plan's communicator, same order of creations; blocks
  * @param[in]  plan         borrowed; kept alive by the exchange
  * @param[in]  direction    equal on every rank
@@ -112,7 +113,7 @@ TULLE_API tulle_status_t tulle_exchange_create(const tulle_plan_t *plan, tulle_d
  * follow at once. Start and wait may be captured into a CUDA graph, both in the same one, and the graph be launched any
  * number of times, as often on every rank. Launches and other starts of one exchange must be ordered by the caller.
  *
- * Between nodes MPI_STAGED and MPI_DEVICE need the host: their messages move in test and wait of any exchange of the
+ * Between nodes all of these but NCCL need the host: their messages move in test and wait of any exchange of the
  * communicator, and such exchanges cannot be captured. With NCCL, exchanges of a communicator must be started in the
  * same order on every rank.
  * @collective every rank must start it; does not block
@@ -144,8 +145,8 @@ TULLE_API tulle_status_t tulle_exchange_test(tulle_exchange_t *exchange);
 /**
  * Wait until the exchange is complete on this rank. Yields the processor when nothing arrives. Where other ranks read
  * this one's rows from tulle_alloc() in place, that includes that they have read them. On GPUs the host does not wait:
- * what is put on the stream of the start from now on does, and sees the rows. But where MPI carries rows between nodes,
- * the host moves them here, and returns once the device is done with the exchange.
+ * what is put on the stream of the start from now on does, and sees the rows. But where MPI or UCX carries rows between
+ * nodes, the host moves them here, and returns once the device is done with the exchange.
  * @collective every rank must reach test or wait for the others to finish   @threads one thread per comm at a time
  * @cost as long as the slowest neighbour; no allocation, no lock
  * @param[in,out] exchange started

@@ -57,12 +57,14 @@ typedef enum tulle_op {
     X(UCX, 5, "ucx")                                                                                                   \
     X(MPI_STAGED, 6, "mpi_staged")                                                                                     \
     X(MPI_DEVICE, 7, "mpi_device")                                                                                     \
-    X(NCCL, 8, "nccl")
+    X(NCCL, 8, "nccl")                                                                                                 \
+    X(UCX_STAGED, 9, "ucx_staged")                                                                                     \
+    X(UCX_DEVICE, 10, "ucx_device")
 
 /** How rows get from rank to rank: each pair the best way it has; read out of the sender's shared memory; in messages
  * of MPI; stored by the sender's GPU into the memory of the receiver's; or into host memory that both GPUs reach; in
  * messages of UCX. From GPU to GPU between nodes, in one message per peer and stage: of MPI, from pinned host memory;
- * of an MPI that takes device memory; of NCCL. */
+ * of an MPI that takes device memory; of NCCL; of UCX, from pinned host memory; of a UCX that takes device memory. */
 typedef enum tulle_transport {
 #define TULLE_TRANSPORT_ENUM(name, value, text) TULLE_TRANSPORT_##name = value,
     TULLE_TRANSPORT_MAP(TULLE_TRANSPORT_ENUM)
@@ -70,7 +72,7 @@ typedef enum tulle_transport {
 } tulle_transport_t;
 
 /** Number of transports, AUTO counted. */
-#define TULLE_NUM_TRANSPORTS 9
+#define TULLE_NUM_TRANSPORTS 11
 
 /**
  * Size of one scalar.

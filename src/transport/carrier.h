@@ -57,6 +57,8 @@ const tli_carrier_t *tli_carrier_of(tulle_transport_t transport);
 extern const tli_carrier_t tli_carrier_nccl;
 extern const tli_carrier_t tli_carrier_mpi_device;
 extern const tli_carrier_t tli_carrier_mpi_staged;
+extern const tli_carrier_t tli_carrier_ucx_device; /* with TULLE_HAVE_UCX */
+extern const tli_carrier_t tli_carrier_ucx_staged; /* with TULLE_HAVE_UCX */
 
 /** Whether MPI takes addresses of device memory: it says so at run time. */
 int tli_mpi_takes_device_memory(void);

@@ -3,9 +3,14 @@
 #include "src/transport/carrier_choice.h"
 
 const tli_carrier_t *const tli_carriers[] = {
-    &tli_carrier_nccl,
-    &tli_carrier_mpi_device,
+    &tli_carrier_nccl,       &tli_carrier_mpi_device,
+#ifdef TULLE_HAVE_UCX
+    &tli_carrier_ucx_device,
+#endif
     &tli_carrier_mpi_staged,
+#ifdef TULLE_HAVE_UCX
+    &tli_carrier_ucx_staged,
+#endif
 };
 
 const int tli_num_carriers = (int)(sizeof tli_carriers / sizeof tli_carriers[0]);

@@ -71,7 +71,9 @@ tulle_status_t tulle_transport_parse(const char *name, tulle_transport_t *transp
             found = t;
     TLI_REQUIRE(
         found >= 0, TULLE_ERR_ARG,
-        "transport \"%s\" is none of auto shared_memory mpi cuda_ipc cuda_staged ucx mpi_staged mpi_device nccl", name);
+        "transport \"%s\" is none of auto shared_memory mpi cuda_ipc cuda_staged ucx mpi_staged mpi_device nccl "
+        "ucx_staged ucx_device",
+        name);
     *transport_out = (tulle_transport_t)found;
 done:
     return st;

@@ -100,6 +100,8 @@ static void release(tli_ucx_t *ucx)
         ucp_worker_release_address(ucx->worker, ucx->address);
     if (ucx->worker != NULL)
         ucp_worker_destroy(ucx->worker);
+    for (tli_ucx_memory_t *memory = ucx->kept; memory != NULL; memory = memory->next)
+        ucp_mem_unmap(ucx->context, memory->handle);
     if (ucx->context != NULL)
         ucp_cleanup(ucx->context);
     tli_arena_release(&ucx->arena);
@@ -122,20 +124,35 @@ static void close_worker(tulle_comm_t *comm)
     comm->ucx = NULL;
 }
 
+static void progress_worker(const tulle_comm_t *comm)
+{
+    ucp_worker_progress(comm->ucx->worker);
+}
+
 /* --- making ------------------------------------------------------------------------------------------------------ */
 
-static tulle_status_t make_worker(int num_ranks, tli_ucx_t *ucx)
+tulle_status_t tli_ucx_make_context(int num_ranks, ucp_context_h *context_out)
 {
     tulle_status_t st = TULLE_OK;
     const ucp_params_t params = {.field_mask = UCP_PARAM_FIELD_FEATURES | UCP_PARAM_FIELD_ESTIMATED_NUM_EPS,
                                  .features = UCP_FEATURE_TAG,
                                  .estimated_num_eps = (size_t)num_ranks};
+    ucp_config_t *config = NULL;
+    TLI_UCX(ucp_config_read(NULL, NULL, &config), "reading the configuration");
+    TLI_UCX(ucp_init(&params, config, context_out), "making a context");
+done:
+    if (config != NULL)
+        ucp_config_release(config);
+    return st;
+}
+
+static tulle_status_t make_worker(int num_ranks, tli_ucx_t *ucx)
+{
+    tulle_status_t st = TULLE_OK;
     const ucp_worker_params_t worker_params = {.field_mask = UCP_WORKER_PARAM_FIELD_THREAD_MODE,
                                                .thread_mode = UCS_THREAD_MODE_SERIALIZED};
     ucp_context_attr_t attributes = {.field_mask = UCP_ATTR_FIELD_REQUEST_SIZE};
-    ucp_config_t *config = NULL;
-    TLI_UCX(ucp_config_read(NULL, NULL, &config), "reading the configuration");
-    TLI_UCX(ucp_init(&params, config, &ucx->context), "making a context");
+    TLI_TRY(tli_ucx_make_context(num_ranks, &ucx->context));
     TLI_UCX(ucp_context_query(ucx->context, &attributes), "asking for the size of requests");
     ucx->request_bytes = attributes.request_size;
     TLI_UCX(ucp_worker_create(ucx->context, &worker_params, &ucx->worker), "making a worker");
@@ -145,8 +162,6 @@ static tulle_status_t make_worker(int num_ranks, tli_ucx_t *ucx)
         "the address of a UCX worker has %zu bytes, more than %d: fewer devices (UCX_NET_DEVICES) make it shorter",
         ucx->address_bytes, TLI_UCX_ADDRESS_BYTES);
 done:
-    if (config != NULL)
-        ucp_config_release(config);
     return st;
 }
 
@@ -159,6 +174,7 @@ tulle_status_t tli_ucx_of(tulle_comm_t *comm, tli_ucx_t **ucx_out)
         TLI_TRY(make_worker(comm->size, ucx));
         comm->ucx = ucx;
         comm->close_ucx = close_worker;
+        comm->progress_ucx = progress_worker;
         ucx = NULL;
     }
     *ucx_out = comm->ucx;
@@ -210,28 +226,109 @@ static tulle_status_t connect_peer(const tulle_comm_t *comm, tli_ucx_peer_t *pee
     return st;
 }
 
-/* Ranks that met stay so on both sides, whatever becomes of the connection. */
-tulle_status_t tli_ucx_connect(tulle_comm_t *comm, int num, tli_ucx_peer_t *const *peers, const int *tags,
-                               MPI_Request *requests)
+/* What pairs tell each other while they connect, by MPI; UCX goes on meanwhile. */
+static tulle_status_t finish_talk(const tli_ucx_t *ucx, int num_requests, MPI_Request *requests)
+{
+    tulle_status_t st = TULLE_OK;
+    int is_done = 0;
+    while (!is_done) {
+        progress(ucx);
+        TLI_MPI(MPI_Testall(num_requests, requests, &is_done, MPI_STATUSES_IGNORE));
+    }
+done:
+    return st;
+}
+
+static tulle_status_t swap_addresses(tulle_comm_t *comm, int num, tli_ucx_peer_t *const *peers, const int *tags,
+                                     MPI_Request *requests)
 {
     tulle_status_t st = TULLE_OK;
     const tli_ucx_t *ucx = comm->ucx;
-    int num_requests = 0;
+    int n = 0;
     for (int i = 0; i < num; i++) {
         if (peers[i]->has_met)
             continue;
         TLI_MPI(MPI_Irecv(peers[i]->address, TLI_UCX_ADDRESS_BYTES, MPI_BYTE, peers[i]->rank, tags[i], comm->mpi,
-                          &requests[num_requests++]));
+                          &requests[n++]));
         TLI_MPI(MPI_Isend(ucx->address, (int)ucx->address_bytes, MPI_BYTE, peers[i]->rank, tags[i], comm->mpi,
-                          &requests[num_requests++]));
+                          &requests[n++]));
     }
-    TLI_MPI(MPI_Waitall(num_requests, requests, MPI_STATUSES_IGNORE));
+    TLI_TRY(finish_talk(ucx, n, requests));
+done:
+    return st;
+}
+
+/* Whether each of a new pair is ready. */
+static tulle_status_t swap_words(tulle_comm_t *comm, int num, tli_ucx_peer_t *const *peers, const int *tags,
+                                 MPI_Request *requests)
+{
+    tulle_status_t st = TULLE_OK;
+    int n = 0;
     for (int i = 0; i < num; i++) {
-        tulle_status_t connected = TULLE_OK;
-        peers[i]->has_met = 1;
-        connected = connect_peer(comm, peers[i]);
-        st = st == TULLE_OK ? connected : st;
+        if (peers[i]->has_met)
+            continue;
+        TLI_MPI(MPI_Irecv(&peers[i]->its_word, 1, MPI_INT, peers[i]->rank, tags[i], comm->mpi, &requests[n++]));
+        TLI_MPI(MPI_Isend(&peers[i]->is_ready, 1, MPI_INT, peers[i]->rank, tags[i], comm->mpi, &requests[n++]));
     }
+    TLI_TRY(finish_talk(comm->ucx, n, requests));
+done:
+    return st;
+}
+
+static void begin_greeting(const tulle_comm_t *comm, int tag, tli_ucx_peer_t *peer)
+{
+    const ucp_request_param_t param = {0};
+    peer->greeting[0] =
+        ucp_tag_recv_nbx(comm->ucx->worker, &peer->greeted[0], 1, tli_ucx_tag(peer->rank, tag), ~(ucp_tag_t)0, &param);
+    peer->greeting[1] = ucp_tag_send_nbx(peer->endpoint, &peer->greeted[1], 1, tli_ucx_tag(comm->rank, tag), &param);
+}
+
+/* One that fails on the way ends what is under way over it, but not what was to come. */
+static void end_greeting(const tli_ucx_t *ucx, tli_ucx_peer_t *peer)
+{
+    for (int i = 1; i >= 0; i--) {
+        void *request = peer->greeting[i];
+        while (UCS_PTR_IS_PTR(request) && ucp_request_check_status(request) == UCS_INPROGRESS &&
+               peer->failure == UCS_OK)
+            progress(ucx);
+        if (UCS_PTR_IS_PTR(request) && ucp_request_check_status(request) == UCS_INPROGRESS)
+            ucp_request_cancel(ucx->worker, request);
+        if (UCS_PTR_IS_PTR(request))
+            ucp_request_free(request);
+    }
+}
+
+/* A connection is there when each has got a message of the other. Before, UCX needs both to call it, and a flush of the
+ * worker may wait for that: then a rank would be waited for that is not in the exchange, and need not call anything. */
+static void greet(const tulle_comm_t *comm, int num, tli_ucx_peer_t *const *peers, const int *tags)
+{
+    for (int i = 0; i < num; i++)
+        if (!peers[i]->has_met && peers[i]->is_ready && peers[i]->its_word)
+            begin_greeting(comm, tags[i], peers[i]);
+    for (int i = 0; i < num; i++)
+        if (!peers[i]->has_met && peers[i]->is_ready && peers[i]->its_word)
+            end_greeting(comm->ucx, peers[i]);
+}
+
+/* Ranks that met stay so on both sides, whatever becomes of the connection. */
+tulle_status_t tli_ucx_connect(tulle_comm_t *comm, int num, tli_ucx_peer_t *const *peers, const int *tags,
+                               MPI_Request *requests)
+{
+    tulle_status_t st = TULLE_OK, failed = TULLE_OK;
+    if (num == 0) /* perhaps there is no worker */
+        goto done;
+    TLI_TRY(swap_addresses(comm, num, peers, tags, requests));
+    for (int i = 0; i < num; i++) {
+        tulle_status_t connected = connect_peer(comm, peers[i]);
+        peers[i]->is_ready = connected == TULLE_OK;
+        failed = failed == TULLE_OK ? connected : failed;
+    }
+    TLI_TRY(swap_words(comm, num, peers, tags, requests));
+    greet(comm, num, peers, tags);
+    TLI_TRY(swap_words(comm, num, peers, tags, requests)); /* a peer that is not through yet may need us */
+    for (int i = 0; i < num; i++)
+        peers[i]->has_met = 1;
+    st = failed;
 done:
     return st;
 }

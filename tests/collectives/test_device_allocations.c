@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Exchanges of rows on GPUs, bound while memory runs out: of the host, and of the device, whose emulation counts its
  * allocations with the library's. */
+#include "src/transport/carrier.h"
 #include "tests/support/failing.h"
 #include "tests/support/gpu_trial.h"
 
@@ -62,6 +63,10 @@ static void test_device_exchange_create_failing_allocation_fails_all(void **stat
     check_exchanges(spt_topology(0), TULLE_GHOST_ORDER_CALLER, TULLE_TRANSPORT_CUDA_STAGED);
     check_exchanges("*x1", TULLE_GHOST_ORDER_CALLER, TULLE_TRANSPORT_MPI_STAGED);
     check_exchanges("*x1", TULLE_GHOST_ORDER_PLAN, TULLE_TRANSPORT_NCCL);
+    if (tli_carrier_of(TULLE_TRANSPORT_UCX_STAGED) != NULL) {
+        check_exchanges("*x1", TULLE_GHOST_ORDER_PLAN, TULLE_TRANSPORT_UCX_STAGED);
+        check_exchanges("*x1", TULLE_GHOST_ORDER_CALLER, TULLE_TRANSPORT_UCX_DEVICE);
+    }
 }
 
 int main(int argc, char **argv)

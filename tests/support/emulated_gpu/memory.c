@@ -15,6 +15,9 @@
 #include "src/device/peer_memory.h"
 #include "src/fault.h"
 #include "src/transport/carrier.h"
+#ifdef TULLE_HAVE_UCX
+#include "src/transport/ucx_worker.h"
+#endif
 #include "tests/support/emulated_gpu/emulated_gpu.h"
 #include "tests/support/gpu.h"
 
@@ -312,8 +315,16 @@ void spt_gpu_be_a_host(int rank)
 
 /* --- carrier.h ---------------------------------------------------------------------------------------------------- */
 
-/* Device memory here is plain memory to MPI. */
+/* Device memory here is plain memory to MPI, and to UCX. */
 int tli_mpi_takes_device_memory(void)
 {
     return 1;
 }
+
+#ifdef TULLE_HAVE_UCX
+ucs_memory_type_t tli_ucx_device_memory(ucp_context_h context)
+{
+    (void)context;
+    return UCS_MEMORY_TYPE_HOST;
+}
+#endif
