@@ -281,33 +281,48 @@ static void begin_greeting(const tulle_comm_t *comm, int tag, tli_ucx_peer_t *pe
     peer->greeting[0] =
         ucp_tag_recv_nbx(comm->ucx->worker, &peer->greeted[0], 1, tli_ucx_tag(peer->rank, tag), ~(ucp_tag_t)0, &param);
     peer->greeting[1] = ucp_tag_send_nbx(peer->endpoint, &peer->greeted[1], 1, tli_ucx_tag(comm->rank, tag), &param);
+    for (int i = 0; i < 2; i++)
+        if (UCS_PTR_IS_ERR(peer->greeting[i]))
+            peer->failure = UCS_PTR_STATUS(peer->greeting[i]);
 }
 
-/* One that fails on the way ends what is under way over it, but not what was to come. */
-static void end_greeting(const tli_ucx_t *ucx, tli_ucx_peer_t *peer)
+static int is_under_way(void *request)
 {
-    for (int i = 1; i >= 0; i--) {
-        void *request = peer->greeting[i];
-        while (UCS_PTR_IS_PTR(request) && ucp_request_check_status(request) == UCS_INPROGRESS &&
-               peer->failure == UCS_OK)
+    return UCS_PTR_IS_PTR(request) && ucp_request_check_status(request) == UCS_INPROGRESS;
+}
+
+/* A connection that fails ends what is under way over it, but not what was to come. */
+static void end_greeting(const tli_ucx_t *ucx, const limit_t *limit, tli_ucx_peer_t *peer)
+{
+    for (int i = 0; i < 2; i++)
+        while (is_under_way(peer->greeting[i]) && peer->failure == UCS_OK && !is_over(limit))
             progress(ucx);
-        if (UCS_PTR_IS_PTR(request) && ucp_request_check_status(request) == UCS_INPROGRESS)
-            ucp_request_cancel(ucx->worker, request);
-        if (UCS_PTR_IS_PTR(request))
-            ucp_request_free(request);
+    for (int i = 0; i < 2; i++) {
+        if (is_under_way(peer->greeting[i])) {
+            peer->failure = peer->failure == UCS_OK ? UCS_ERR_TIMED_OUT : peer->failure;
+            ucp_request_cancel(ucx->worker, peer->greeting[i]);
+        }
+        if (UCS_PTR_IS_PTR(peer->greeting[i]))
+            ucp_request_free(peer->greeting[i]);
     }
 }
 
 /* A connection is there when each has got a message of the other. Before, UCX needs both to call it, and a flush of the
  * worker may wait for that: then a rank would be waited for that is not in the exchange, and need not call anything. */
-static void greet(const tulle_comm_t *comm, int num, tli_ucx_peer_t *const *peers, const int *tags)
+static tulle_status_t greet(const tulle_comm_t *comm, int num, tli_ucx_peer_t *const *peers, const int *tags)
 {
+    tulle_status_t st = TULLE_OK;
+    const limit_t limit = {MPI_Wtime(), comm->timeout_ms};
     for (int i = 0; i < num; i++)
         if (!peers[i]->has_met && peers[i]->is_ready && peers[i]->its_word)
             begin_greeting(comm, tags[i], peers[i]);
     for (int i = 0; i < num; i++)
         if (!peers[i]->has_met && peers[i]->is_ready && peers[i]->its_word)
-            end_greeting(comm->ucx, peers[i]);
+            end_greeting(comm->ucx, &limit, peers[i]);
+    for (int i = 0; i < num; i++)
+        if (peers[i]->failure != UCS_OK)
+            st = tli_fail_ucx_peer(comm, peers[i]->rank, peers[i]->failure, TLI_WHERE);
+    return st;
 }
 
 /* Ranks that met stay so on both sides, whatever becomes of the connection. */
@@ -324,11 +339,11 @@ tulle_status_t tli_ucx_connect(tulle_comm_t *comm, int num, tli_ucx_peer_t *cons
         failed = failed == TULLE_OK ? connected : failed;
     }
     TLI_TRY(swap_words(comm, num, peers, tags, requests));
-    greet(comm, num, peers, tags);
+    tulle_status_t greeted = greet(comm, num, peers, tags);
     TLI_TRY(swap_words(comm, num, peers, tags, requests)); /* a peer that is not through yet may need us */
     for (int i = 0; i < num; i++)
         peers[i]->has_met = 1;
-    st = failed;
+    st = failed == TULLE_OK ? greeted : failed;
 done:
     return st;
 }
