@@ -158,21 +158,6 @@ int tli_device_is_host_driven(const tulle_exchange_t *x)
     return x->device->carrier != NULL && x->device->carrier->is_host_driven;
 }
 
-/* MPI brings messages and answers on their way in calls alone, and not in all of them: those that test requests do it
- * when some are active, and a probe when it finds nothing. A rank whose stream has not packed yet has none, but a peer
- * may need its answer to end the round before. So it probes for a message to itself, which nobody sends.
- * UCX is called for the same reason. */
-static tulle_status_t let_others_move(const tulle_comm_t *comm)
-{
-    tulle_status_t st = TULLE_OK;
-    int is_there = 0;
-    if (comm->progress_ucx != NULL)
-        comm->progress_ucx(comm);
-    TLI_MPI(MPI_Iprobe(comm->rank, 0, comm->mpi, &is_there, MPI_STATUS_IGNORE));
-done:
-    return st;
-}
-
 tulle_status_t tli_device_advance(tulle_exchange_t *x, int *num_moved_out)
 {
     tulle_status_t st = TULLE_OK;
@@ -182,7 +167,7 @@ tulle_status_t tli_device_advance(tulle_exchange_t *x, int *num_moved_out)
         st = d->carrier->advance(d->channel, num_moved_out);
     d->is_through = d->is_through || st == TULLE_OK;
     if (st >= 0 && *num_moved_out == 0)
-        TLI_TRY(let_others_move(x->plan->comm));
+        TLI_TRY(tli_comm_let_move(x->plan->comm));
 done:
     if (st < 0)
         tli_watch_give_up(x);

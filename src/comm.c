@@ -383,6 +383,17 @@ done:
     return st;
 }
 
+tulle_status_t tli_comm_let_move(const tulle_comm_t *comm)
+{
+    tulle_status_t st = TULLE_OK;
+    int is_there = 0;
+    if (comm->progress_ucx != NULL)
+        comm->progress_ucx(comm);
+    TLI_MPI(MPI_Iprobe(comm->rank, TLI_MEETING_TAG, comm->mpi, &is_there, MPI_STATUS_IGNORE));
+done:
+    return st;
+}
+
 tulle_status_t tli_comm_agree_on(tulle_comm_t *comm, tulle_status_t local, int64_t value, const char *what)
 {
     int64_t words[TLI_MEETING_WORDS];

@@ -83,6 +83,14 @@ const char *tli_comm_level_name(const tulle_comm_t *comm, int peer);
  */
 tulle_status_t tli_comm_tell(tulle_comm_t *comm, const int64_t *words, int num_words);
 
+/**
+ * Let messages of MPI and UCX move. MPI brings messages and answers on their way in calls alone, and not in all of
+ * them: those that test requests do it when some are active, and a probe when it finds nothing. A rank that waits for
+ * something else may have none, but a peer may need its answer. So this probes for a message to itself, which nobody
+ * sends.
+ */
+tulle_status_t tli_comm_let_move(const tulle_comm_t *comm);
+
 /** As tli_agree_on(), by a meeting and so cheaper, and within the communicator's time limit; a rank that does not come
  * by then is a fault.
  * @retval TULLE_ERR_TIMEOUT now, and from every later call

@@ -113,9 +113,8 @@ static tulle_status_t await_value(patience_t *p, gauge_t *gauge, uint32_t wanted
 {
     tulle_status_t st = TULLE_OK;
     uint32_t seen = 0;
-    int is_there = 0;
     while ((seen = atomic_load_explicit(&gauge->value, memory_order_acquire)) != wanted) {
-        TLI_MPI(MPI_Iprobe(p->comm->rank, TLI_MEETING_TAG, p->comm->mpi, &is_there, MPI_STATUS_IGNORE)); /* progress */
+        TLI_TRY(tli_comm_let_move(p->comm));
         TLI_TRY(wait_a_little(p, gauge, seen));
     }
 done:
