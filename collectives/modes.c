@@ -30,6 +30,12 @@ static const tli_pair_mode_t mode_of_way[NUM_WAYS] = {
     [STRIPED] = TLI_PAIR_STRIPED, [AGGREGATED] = TLI_PAIR_AGGREGATED,
 };
 
+static const tli_pair_mode_t mode_of_strategy[] = {
+    [TULLE_STRATEGY_DIRECT] = TLI_PAIR_DIRECT,   [TULLE_STRATEGY_RAIL] = TLI_PAIR_ROUTED,
+    [TULLE_STRATEGY_BALANCED] = TLI_PAIR_ROUTED, [TULLE_STRATEGY_AGGREGATED] = TLI_PAIR_AGGREGATED,
+    [TULLE_STRATEGY_STRIPED] = TLI_PAIR_STRIPED,
+};
+
 /* What one pair of nodes moves in one way. */
 typedef struct volume {
     int64_t rows, messages;             /* between the nodes */
@@ -37,12 +43,6 @@ typedef struct volume {
     int64_t busiest_rows;               /* of one sender */
     int hops;                           /* inside, that wait for one another */
 } volume_t;
-
-/* One owner's part of a volume, while its rows go by: they are consecutive. */
-typedef struct owner_part {
-    int64_t owner;
-    int64_t rows[NUM_WAYS];
-} owner_part_t;
 
 typedef struct choice {
     tli_node_route_t *route;
@@ -66,54 +66,57 @@ static int64_t least(int64_t a, int64_t b)
 
 /* --- what every way would move ----------------------------------------------------------------------------------- */
 
-static void add_landing(volume_t *volume, const tli_row_set_t *set, int64_t row, int port, int64_t *stamp)
-{
-    int64_t mark = set->owner[row] + 1;
-    volume->rows++;
-    volume->messages += stamp[port] != mark;
-    stamp[port] = mark;
-    for (int64_t i = set->needer_ptr[row]; i < set->needer_ptr[row + 1]; i++)
-        volume->inner_rows += set->needer[i] != port;
-}
-
-static void add_row(choice_t *c, int64_t row, volume_t *volumes)
+/* Of the rows of one owner, which are consecutive: messages, and rows that are passed on inside. */
+static void count_messages(choice_t *c, int64_t first, int64_t end, volume_t *volumes)
 {
     const tli_row_set_t *set = &c->route->outside;
-    int64_t num_ranks = c->route->topology->num_ranks, mark = set->owner[row] + 1;
-    for (int64_t i = set->needer_ptr[row]; i < set->needer_ptr[row + 1]; i++) {
-        volumes[DIRECT].rows++;
-        volumes[DIRECT].messages += c->stamp[set->needer[i]] != mark;
-        c->stamp[set->needer[i]] = mark;
+    const int *rail = c->rail_port, *balanced = c->route->port;
+    int64_t num_ranks = c->route->topology->num_ranks, mark = set->owner[first] + 1;
+    int64_t *needer_stamp = c->stamp, *rail_stamp = c->stamp + num_ranks, *balanced_stamp = c->stamp + 2 * num_ranks;
+    for (int64_t row = first; row < end; row++) {
+        for (int64_t i = set->needer_ptr[row]; i < set->needer_ptr[row + 1]; i++) {
+            int64_t needer = set->needer[i];
+            volumes[DIRECT].messages += needer_stamp[needer] != mark;
+            needer_stamp[needer] = mark;
+            volumes[RAIL].inner_rows += needer != rail[row];
+            volumes[BALANCED].inner_rows += needer != balanced[row];
+        }
+        volumes[RAIL].messages += rail_stamp[rail[row]] != mark;
+        rail_stamp[rail[row]] = mark;
+        volumes[BALANCED].messages += balanced_stamp[balanced[row]] != mark;
+        balanced_stamp[balanced[row]] = mark;
     }
-    add_landing(&volumes[RAIL], set, row, c->rail_port[row], c->stamp + num_ranks);
-    add_landing(&volumes[BALANCED], set, row, c->route->port[row], c->stamp + 2 * num_ranks);
 }
 
-/* Hops of a collected row: to the rank that sends it, unless that owns it, and from the port to others that need it. */
-static int collected_hops(const choice_t *c, int64_t row)
+/* Of the rows of one owner, collected: to the rank that sends them, unless that owns them, and from the port to others
+ * that need one. */
+static int collected_hops(const choice_t *c, int64_t first, int64_t end)
 {
     const tli_row_set_t *set = &c->route->outside;
     const tulle_topology_t *topology = c->route->topology;
-    int owner = (int)set->owner[row], source = topology->levels[0].group_of[owner];
+    int owner = (int)set->owner[first], source = topology->levels[0].group_of[owner], is_passed_on = 0;
     int port = tli_aggregation_port(topology, source, c->route->node);
-    int64_t last = set->needer_ptr[row + 1] - 1;
-    int is_passed_on = set->needer[set->needer_ptr[row]] != port || set->needer[last] != port;
+    for (int64_t i = set->needer_ptr[first]; i < set->needer_ptr[end] && !is_passed_on; i++)
+        is_passed_on = set->needer[i] != port;
     return (owner != tli_aggregation_sender(topology, source, c->route->node)) + is_passed_on;
 }
 
-static void note_owner(choice_t *c, int64_t row, int pair, owner_part_t *part)
+static void add_owner(choice_t *c, int64_t first, int64_t end, int pair)
 {
     const tli_row_set_t *set = &c->route->outside;
     volume_t *volumes = c->volumes + (int64_t)pair * NUM_WAYS;
-    if (set->owner[row] != part->owner) {
-        *part = (owner_part_t){.owner = set->owner[row]};
-        c->num_owners[pair]++;
+    const int64_t num_rows[] = {
+        [DIRECT] = set->needer_ptr[end] - set->needer_ptr[first], [RAIL] = end - first, [BALANCED] = end - first};
+    int hops = collected_hops(c, first, end);
+    count_messages(c, first, end, volumes);
+    c->num_owners[pair]++;
+    if (hops > volumes[AGGREGATED].hops)
+        volumes[AGGREGATED].hops = hops;
+    for (int way = DIRECT; way <= BALANCED; way++) {
+        volumes[way].rows += num_rows[way];
+        if (num_rows[way] > volumes[way].busiest_rows)
+            volumes[way].busiest_rows = num_rows[way];
     }
-    part->rows[DIRECT] += set->needer_ptr[row + 1] - set->needer_ptr[row];
-    part->rows[RAIL] = ++part->rows[BALANCED];
-    for (int way = DIRECT; way <= BALANCED; way++)
-        if (part->rows[way] > volumes[way].busiest_rows)
-            volumes[way].busiest_rows = part->rows[way];
 }
 
 /* Rows are spread over lanes, each from a rank of the source node to a port: owners hand them to those who send, and
@@ -156,17 +159,13 @@ static tulle_status_t measure_pairs(choice_t *c)
     tulle_status_t st = TULLE_OK;
     const tli_node_route_t *route = c->route;
     const int *group_of = route->topology->levels[0].group_of;
-    owner_part_t part = {.owner = -1};
     TLI_TRY(tli_arena_alloc(route->arena, route->topology->num_ranks, 3 * sizeof *c->stamp, &c->stamp));
     TLI_TRY(tli_arena_alloc(route->arena, route->num_pairs, NUM_WAYS * sizeof *c->volumes, &c->volumes));
     TLI_TRY(tli_arena_alloc(route->arena, route->num_pairs, sizeof *c->num_owners, &c->num_owners));
-    for (int64_t row = 0; row < route->outside.num_rows; row++) {
-        int pair = route->pair_of_node[group_of[route->outside.owner[row]]];
-        volume_t *volumes = c->volumes + (int64_t)pair * NUM_WAYS;
-        int hops = collected_hops(c, row);
-        add_row(c, row, volumes);
-        volumes[AGGREGATED].hops = hops > volumes[AGGREGATED].hops ? hops : volumes[AGGREGATED].hops;
-        note_owner(c, row, pair, &part);
+    for (int64_t first = 0, end = 0; first < route->outside.num_rows; first = end) {
+        while (end < route->outside.num_rows && route->outside.owner[end] == route->outside.owner[first])
+            end++;
+        add_owner(c, first, end, route->pair_of_node[group_of[route->outside.owner[first]]]);
     }
     for (int node = 0; node < route->topology->levels[0].num_groups; node++)
         if (route->pair_of_node[node] >= 0)
@@ -346,15 +345,18 @@ static void settle_automatically(tli_node_route_t *route, const double dearest_n
             route->port[row] = route->rail_port[row];
 }
 
+int tli_modes_collect(tulle_strategy_t strategy, const double dearest_ns[TLI_NUM_PRICES])
+{
+    if (strategy != TULLE_STRATEGY_AUTO)
+        return tli_pair_mode_collects(mode_of_strategy[strategy]);
+    int chosen = cheapest(dearest_ns);
+    return chosen == NUM_WAYS || tli_pair_mode_collects(mode_of_way[chosen]);
+}
+
 void tli_modes_settle(tli_node_route_t *route, const double dearest_ns[TLI_NUM_PRICES])
 {
-    static const tli_pair_mode_t fixed[] = {
-        [TULLE_STRATEGY_DIRECT] = TLI_PAIR_DIRECT,   [TULLE_STRATEGY_RAIL] = TLI_PAIR_ROUTED,
-        [TULLE_STRATEGY_BALANCED] = TLI_PAIR_ROUTED, [TULLE_STRATEGY_AGGREGATED] = TLI_PAIR_AGGREGATED,
-        [TULLE_STRATEGY_STRIPED] = TLI_PAIR_STRIPED,
-    };
     if (route->strategy == TULLE_STRATEGY_AUTO)
         settle_automatically(route, dearest_ns);
     for (int pair = 0; route->strategy != TULLE_STRATEGY_AUTO && pair < route->num_pairs; pair++)
-        route->mode[pair] = fixed[route->strategy];
+        route->mode[pair] = mode_of_strategy[route->strategy];
 }

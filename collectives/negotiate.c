@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-#include "collectives/routes.h"
+#include "collectives/modes.h"
 #include "collectives/row_runs.h"
 #include "src/agree.h"
 #include "src/sort.h"
@@ -17,7 +17,6 @@ typedef struct negotiation {
     tulle_plan_t *plan;
     tli_arena_t arena;       /* scratch */
     int64_t *owner, *row;    /* [num_remote of the plan] distinct remote rows that this rank needs, ascending */
-    int64_t *distinct_of;    /* [num_needed] place of each remote need among them */
     int64_t found_message;   /* incoming message of the last slot that was looked up */
     int64_t next_found;      /* slot after it */
     int64_t *place_of_owned; /* [num_owned] among the published rows, where the row is one */
@@ -34,8 +33,8 @@ static int my_node(const tulle_comm_t *comm)
     return comm->topology->levels[0].group_of[comm->rank];
 }
 
-/* Most patterns list remote needs in ascending order, equal ones side by side: then they are taken as they come. */
-static int take_ascending_needs(negotiation_t *n)
+/* Counts distinct remote needs as long as they ascend, equal ones side by side, as those of most patterns do. */
+static int are_needs_ascending(negotiation_t *n)
 {
     const tulle_pattern_t *pattern = n->pattern;
     int64_t num = 0, last_owner = -1, last_row = -1;
@@ -46,20 +45,37 @@ static int take_ascending_needs(negotiation_t *n)
             continue;
         is_ascending = owner > last_owner || (owner == last_owner && row >= last_row);
         num += owner != last_owner || row != last_row;
-        n->owner[num - 1] = last_owner = owner;
-        n->row[num - 1] = last_row = row;
-        n->distinct_of[i] = num - 1;
+        last_owner = owner;
+        last_row = row;
     }
     n->plan->num_remote = num;
     return is_ascending;
 }
 
+static void take_ascending_needs(negotiation_t *n)
+{
+    const tulle_pattern_t *pattern = n->pattern;
+    int64_t num = 0, last_owner = -1, last_row = -1;
+    for (int64_t i = 0; i < pattern->num_needed; i++) {
+        int64_t owner = pattern->owner_rank[i], row = pattern->owner_row[i];
+        if (owner == n->comm->rank) {
+            n->plan->need_source[i] = row;
+            continue;
+        }
+        if (owner != last_owner || row != last_row) {
+            n->owner[num] = last_owner = owner;
+            n->row[num++] = last_row = row;
+        }
+        n->plan->need_source[i] = TLI_FROM_SLOT(num - 1);
+    }
+}
+
 /* In any order: as sorted records of owner, row, place in the pattern. */
-static tulle_status_t sort_needs(negotiation_t *n)
+static tulle_status_t sort_needs(negotiation_t *n, int64_t **records_out, int64_t *num_records_out)
 {
     tulle_status_t st = TULLE_OK;
     const tulle_pattern_t *pattern = n->pattern;
-    int64_t *records = NULL, *scratch = NULL, num = 0, num_distinct = 0;
+    int64_t *records = NULL, *scratch = NULL, num = 0;
     TLI_TRY(tli_arena_alloc_raw(&n->arena, pattern->num_needed, 3 * sizeof *records, &records));
     TLI_TRY(tli_arena_alloc_raw(&n->arena, pattern->num_needed, 3 * sizeof *records, &scratch));
     for (int64_t i = 0; i < pattern->num_needed; i++) {
@@ -71,26 +87,50 @@ static tulle_status_t sort_needs(negotiation_t *n)
         }
     }
     tli_sort_by(records, scratch, num, 3, 2);
+    n->plan->num_remote = 0;
     for (int64_t i = 0; i < num; i++) {
         const int64_t *need = records + 3 * i;
-        num_distinct += i == 0 || need[0] != need[-3] || need[1] != need[-2];
-        n->owner[num_distinct - 1] = need[0];
-        n->row[num_distinct - 1] = need[1];
-        n->distinct_of[need[2]] = num_distinct - 1;
+        n->plan->num_remote += i == 0 || need[0] != need[-3] || need[1] != need[-2];
     }
-    n->plan->num_remote = num_distinct;
+    *records_out = records;
+    *num_records_out = num;
 done:
     return st;
 }
 
-static tulle_status_t find_distinct_needs(negotiation_t *n)
+static void take_sorted_needs(negotiation_t *n, const int64_t *records, int64_t num_records)
+{
+    const tulle_pattern_t *pattern = n->pattern;
+    int64_t num = 0;
+    for (int64_t i = 0; i < pattern->num_needed; i++)
+        n->plan->need_source[i] = pattern->owner_row[i]; /* of own rows; others follow */
+    for (int64_t i = 0; i < num_records; i++) {
+        const int64_t *need = records + 3 * i;
+        num += i == 0 || need[0] != need[-3] || need[1] != need[-2];
+        n->owner[num - 1] = need[0];
+        n->row[num - 1] = need[1];
+        n->plan->need_source[need[2]] = TLI_FROM_SLOT(num - 1);
+    }
+}
+
+/* Sources of needs name the place among distinct needs at first, which is the slot if rows come directly: then the
+ * needs are the plan's slots. */
+static tulle_status_t find_distinct_needs(negotiation_t *n, int is_direct)
 {
     tulle_status_t st = TULLE_OK;
-    TLI_TRY(tli_arena_alloc_raw(&n->arena, n->pattern->num_needed, sizeof(int64_t), &n->owner));
-    TLI_TRY(tli_arena_alloc_raw(&n->arena, n->pattern->num_needed, sizeof(int64_t), &n->row));
-    TLI_TRY(tli_arena_alloc_raw(&n->arena, n->pattern->num_needed, sizeof(int64_t), &n->distinct_of));
-    if (!take_ascending_needs(n))
-        TLI_TRY(sort_needs(n));
+    tulle_plan_t *plan = n->plan;
+    tli_arena_t *arena = is_direct ? &plan->arena : &n->arena;
+    int64_t *records = NULL, num_records = 0;
+    int is_ascending = are_needs_ascending(n);
+    if (!is_ascending)
+        TLI_TRY(sort_needs(n, &records, &num_records));
+    TLI_TRY(tli_arena_alloc_raw(&plan->arena, plan->num_needed, sizeof(int64_t), &plan->need_source));
+    TLI_TRY(tli_arena_alloc_raw(arena, plan->num_remote, sizeof(int64_t), &n->owner));
+    TLI_TRY(tli_arena_alloc_raw(arena, plan->num_remote, sizeof(int64_t), &n->row));
+    if (is_ascending)
+        take_ascending_needs(n);
+    else
+        take_sorted_needs(n, records, num_records);
 done:
     return st;
 }
@@ -106,8 +146,6 @@ static tulle_status_t alloc_in(negotiation_t *n, int64_t num_in, int64_t num_slo
     TLI_TRY(tli_arena_alloc(&plan->arena, num_in + 1, sizeof(int64_t), &plan->in_ptr));
     TLI_TRY(tli_arena_alloc(&plan->arena, num_in, sizeof(int64_t), &plan->in_peer_index));
     TLI_TRY(tli_arena_alloc(&plan->arena, num_in, sizeof(int64_t), &plan->in_read));
-    TLI_TRY(tli_arena_alloc_raw(&plan->arena, num_slots, sizeof(int64_t), &plan->slot_owner));
-    TLI_TRY(tli_arena_alloc_raw(&plan->arena, num_slots, sizeof(int64_t), &plan->slot_row));
     TLI_TRY(tli_arena_alloc(&plan->arena, num_slots, sizeof(int64_t), &plan->slot_read));
 done:
     return st;
@@ -123,12 +161,14 @@ static tulle_status_t receive_from_owners(negotiation_t *n)
         num_owners += i == 0 || n->owner[i] != n->owner[i - 1];
     TLI_TRY(alloc_in(n, num_owners, plan->num_remote));
     for (int64_t i = 0; i < plan->num_remote; i++) {
-        if (i == 0 || n->owner[i] != n->owner[i - 1])
+        if (i == 0 || n->owner[i] != n->owner[i - 1]) {
             plan->in_peer[++message] = n->owner[i];
-        plan->in_ptr[message + 1] = i + 1;
+            plan->in_ptr[message] = i;
+        }
     }
-    memcpy(plan->slot_owner, n->owner, (size_t)plan->num_remote * sizeof *n->owner);
-    memcpy(plan->slot_row, n->row, (size_t)plan->num_remote * sizeof *n->row);
+    plan->in_ptr[num_owners] = plan->num_remote;
+    plan->slot_owner = n->owner;
+    plan->slot_row = n->row;
 done:
     return st;
 }
@@ -248,12 +288,52 @@ static tulle_status_t receive_as_told(negotiation_t *n, const tli_packets_t *tol
     for (int64_t w = 0; w < num_words; w += 1 + tli_row_runs_words(told->words + w + 1), num_in++)
         num_slots += told->words[w + 1];
     TLI_TRY(alloc_in(n, num_in, num_slots));
+    TLI_TRY(tli_arena_alloc_raw(&plan->arena, num_slots, sizeof(int64_t), &plan->slot_owner));
+    TLI_TRY(tli_arena_alloc_raw(&plan->arena, num_slots, sizeof(int64_t), &plan->slot_row));
     for (int64_t w = 0; w < num_words; message++) {
         int64_t slot = plan->in_ptr[message];
         plan->in_peer[message] = told->words[w];
         plan->in_ptr[message + 1] = slot + told->words[w + 1];
         w += 1 + tli_row_runs_get(told->words + w + 1, 1, plan->slot_owner + slot, plan->slot_row + slot);
     }
+done:
+    return st;
+}
+
+/* Slot of each distinct need: both the needs and the rows of a message ascend. */
+static tulle_status_t find_slots(negotiation_t *n, int64_t **slot_out)
+{
+    tulle_status_t st = TULLE_OK;
+    const tulle_plan_t *plan = n->plan;
+    int64_t *slot = NULL, num_found = 0;
+    TLI_TRY(tli_arena_alloc_raw(&n->arena, plan->num_remote, sizeof *slot, &slot));
+    for (int64_t m = 0; m < plan->num_in; m++) {
+        int64_t need = 0;
+        for (int64_t s = plan->in_ptr[m]; s < plan->in_ptr[m + 1]; s++) {
+            int64_t owner = plan->slot_owner[s], row = plan->slot_row[s];
+            need = tli_row_seek(n->owner, n->row, need, plan->num_remote, owner, row);
+            if (need < plan->num_remote && n->owner[need] == owner && n->row[need] == row) {
+                slot[need++] = s;
+                num_found++;
+            }
+        }
+    }
+    TLI_ASSERT(num_found == plan->num_remote);
+    (void)num_found;
+    *slot_out = slot;
+done:
+    return st;
+}
+
+/* From the place among distinct needs to the slot that brings the row. */
+static tulle_status_t place_needs(negotiation_t *n)
+{
+    tulle_status_t st = TULLE_OK;
+    int64_t *slot = NULL, *source = n->plan->need_source;
+    TLI_TRY(find_slots(n, &slot));
+    for (int64_t i = 0; i < n->plan->num_needed; i++)
+        if (!TLI_IS_OWNED(source[i]))
+            source[i] = TLI_FROM_SLOT(slot[TLI_SLOT_OF(source[i])]);
 done:
     return st;
 }
@@ -265,8 +345,6 @@ static tulle_status_t receive_routed(negotiation_t *n, tulle_status_t local, tul
     tli_packets_t messages = {0}, told = {0};
     double dearest_ns[TLI_NUM_PRICES] = {0};
     tulle_status_t st = local;
-    int may_collect =
-        strategy == TULLE_STRATEGY_AUTO || strategy == TULLE_STRATEGY_AGGREGATED || strategy == TULLE_STRATEGY_STRIPED;
     if (st == TULLE_OK)
         st = pack_needs(n, &needs);
     st = tli_sparse_exchange(n->comm, st, &needs, &n->arena, &member_needs);
@@ -276,13 +354,15 @@ static tulle_status_t receive_routed(negotiation_t *n, tulle_status_t local, tul
         st = find_dearest(n, st, &route, dearest_ns);
     if (st == TULLE_OK)
         st = settle_route(n, dearest_ns, &route, &transit_out);
-    if (may_collect)
+    if (tli_modes_collect(strategy, dearest_ns))
         st = tli_sparse_exchange(n->comm, st, &transit_out, &n->arena, &transit_in);
     if (st == TULLE_OK)
         st = finish_route(n, &route, &transit_in, &messages);
     st = tli_sparse_exchange(n->comm, st, &messages, &n->arena, &told);
     if (st == TULLE_OK)
         st = receive_as_told(n, &told);
+    if (st == TULLE_OK)
+        st = place_needs(n);
     return st;
 }
 
@@ -313,50 +393,6 @@ static int64_t find_slot(negotiation_t *n, int64_t owner, int64_t row)
     return slot;
 }
 
-/* Slot of each distinct need: both the needs and the rows of a message ascend. */
-static tulle_status_t find_slots(negotiation_t *n, int64_t **slot_out)
-{
-    tulle_status_t st = TULLE_OK;
-    const tulle_plan_t *plan = n->plan;
-    int64_t *slot = NULL, num_found = 0;
-    TLI_TRY(tli_arena_alloc_raw(&n->arena, plan->num_remote, sizeof *slot, &slot));
-    for (int64_t m = 0; m < plan->num_in; m++) {
-        int64_t need = 0;
-        for (int64_t s = plan->in_ptr[m]; s < plan->in_ptr[m + 1]; s++) {
-            int64_t owner = plan->slot_owner[s], row = plan->slot_row[s];
-            need = tli_row_seek(n->owner, n->row, need, plan->num_remote, owner, row);
-            if (need < plan->num_remote && n->owner[need] == owner && n->row[need] == row) {
-                slot[need++] = s;
-                num_found++;
-            }
-        }
-    }
-    TLI_ASSERT(num_found == plan->num_remote);
-    (void)num_found;
-    *slot_out = slot;
-done:
-    return st;
-}
-
-/* Direct messages bring distinct needs in their own order. */
-static tulle_status_t place_needs(negotiation_t *n, int is_direct)
-{
-    tulle_status_t st = TULLE_OK;
-    const tulle_pattern_t *pattern = n->pattern;
-    int64_t *slot = NULL;
-    if (!is_direct)
-        TLI_TRY(find_slots(n, &slot));
-    TLI_TRY(tli_arena_alloc_raw(&n->plan->arena, pattern->num_needed, sizeof(int64_t), &n->plan->need_source));
-    for (int64_t i = 0; i < pattern->num_needed; i++) {
-        if (pattern->owner_rank[i] == n->comm->rank)
-            n->plan->need_source[i] = pattern->owner_row[i];
-        else
-            n->plan->need_source[i] = TLI_FROM_SLOT(is_direct ? n->distinct_of[i] : slot[n->distinct_of[i]]);
-    }
-done:
-    return st;
-}
-
 /* To every sender, for each of its messages: my index of it, rows. */
 static tulle_status_t pack_expectations(negotiation_t *n, tli_packets_t *packets)
 {
@@ -382,21 +418,18 @@ done:
     return st;
 }
 
-/* Where the rows of one run are that a receiver expects. */
-static tulle_status_t find_sources(negotiation_t *n, int receiver, int64_t owner, const int64_t *row, int64_t num_rows,
-                                   int64_t *source)
+/* Where the rows of one run are that a receiver expects: in place of the rows. */
+static tulle_status_t find_sources(negotiation_t *n, int receiver, int64_t owner, int64_t num_rows, int64_t *row)
 {
     tulle_status_t st = TULLE_OK;
-    for (int64_t i = 0; i < num_rows && owner == n->comm->rank; i++) {
+    for (int64_t i = 0; i < num_rows && owner == n->comm->rank; i++)
         TLI_REQUIRE(row[i] < n->plan->num_owned, TULLE_ERR_ARG, "rank %d needs row %lld of a rank that owns %lld rows",
                     receiver, (long long)row[i], (long long)n->plan->num_owned);
-        source[i] = row[i];
-    }
     for (int64_t i = 0; i < num_rows && owner != n->comm->rank; i++) {
         int64_t slot = find_slot(n, owner, row[i]);
         TLI_REQUIRE(slot >= 0, TULLE_ERR_MISMATCH, "rank %d expects row %lld of rank %lld, which does not pass here",
                     receiver, (long long)row[i], (long long)owner);
-        source[i] = TLI_FROM_SLOT(slot);
+        row[i] = TLI_FROM_SLOT(slot);
     }
 done:
     return st;
@@ -421,17 +454,21 @@ static tulle_status_t send_as_expected(negotiation_t *n, const tli_packets_t *ex
 {
     tulle_status_t st = TULLE_OK;
     tulle_plan_t *plan = n->plan;
+    const int64_t *words = expected->words;
     int64_t message = 0, at = 0;
     TLI_TRY(count_expected(n, expected));
     for (int p = 0; p < expected->num_peers; p++) {
         for (int64_t w = expected->ptr[p]; w < expected->ptr[p + 1]; message++) {
-            int64_t end = at + expected->words[w + 1];
+            int64_t end = at + words[w + 1];
             plan->out_peer[message] = expected->peer[p];
-            plan->out_peer_index[message] = expected->words[w];
-            for (w += 2; at < end; at += expected->words[w + 1], w += 2 + expected->words[w + 1])
-                TLI_TRY(find_sources(n, expected->peer[p], expected->words[w], expected->words + w + 2,
-                                     expected->words[w + 1], plan->out_source + at));
-            plan->out_ptr[message + 1] = at;
+            plan->out_peer_index[message] = words[w];
+            plan->out_ptr[message + 1] = end;
+            for (w += 2; at < end;) {
+                int64_t owner = words[w++], num_rows = tli_numbers_count(words + w);
+                w += tli_numbers_get(words + w, 1, plan->out_source + at);
+                TLI_TRY(find_sources(n, expected->peer[p], owner, num_rows, plan->out_source + at));
+                at += num_rows;
+            }
         }
     }
 done:
@@ -445,19 +482,30 @@ static int is_on_my_node(const tulle_comm_t *comm, int64_t peer)
     return comm->topology->levels[0].group_of[peer] == my_node(comm);
 }
 
+/* Marks owned rows of a message that this node reads. Returns how many were not marked before. */
+static int64_t mark_published(const negotiation_t *n, int64_t message)
+{
+    int64_t num = 0;
+    for (int64_t i = n->plan->out_ptr[message]; i < n->plan->out_ptr[message + 1]; i++) {
+        int64_t source = n->plan->out_source[i];
+        if (TLI_IS_OWNED(source)) {
+            num += n->place_of_owned[source] == 0;
+            n->place_of_owned[source] = 1;
+        }
+    }
+    return num;
+}
+
 static tulle_status_t list_published(negotiation_t *n)
 {
     tulle_status_t st = TULLE_OK;
     tulle_plan_t *plan = n->plan;
     TLI_TRY(tli_arena_alloc(&n->arena, plan->num_owned, sizeof(int64_t), &n->place_of_owned));
     for (int64_t m = 0; m < plan->num_out; m++)
-        for (int64_t i = plan->out_ptr[m]; is_on_my_node(n->comm, plan->out_peer[m]) && i < plan->out_ptr[m + 1]; i++)
-            if (TLI_IS_OWNED(plan->out_source[i]))
-                n->place_of_owned[plan->out_source[i]] = 1;
-    for (int64_t row = 0; row < plan->num_owned; row++)
-        plan->num_published += n->place_of_owned[row];
+        if (is_on_my_node(n->comm, plan->out_peer[m]))
+            plan->num_published += mark_published(n, m);
     TLI_TRY(tli_arena_alloc_raw(&plan->arena, plan->num_published, sizeof(int64_t), &plan->published));
-    for (int64_t row = 0, place = 0; row < plan->num_owned; row++) {
+    for (int64_t row = 0, place = 0; place < plan->num_published; row++) {
         if (n->place_of_owned[row]) {
             plan->published[place] = row;
             n->place_of_owned[row] = place++;
@@ -482,28 +530,31 @@ static int64_t place_in_area(const negotiation_t *n, int64_t area, int64_t sourc
     return area == TLI_READ_PUBLISHED ? n->place_of_owned[source] : TLI_SLOT_OF(source) - n->plan->in_ptr[area];
 }
 
-/* Back to the receiver, for each message: its index, mine, the area, number of places, places. */
+/* Back to the receiver, for each message: its index, mine, the area, places. */
 static tulle_status_t pack_places(negotiation_t *n, tli_packets_t *packets)
 {
     tulle_status_t st = TULLE_OK;
     const tulle_plan_t *plan = n->plan;
     tli_packets_t out = {0, NULL, NULL, NULL};
-    int64_t at = 0;
+    int64_t at = 0, *place = NULL;
     TLI_TRY(tli_arena_alloc(&n->arena, plan->num_out, sizeof *out.peer, &out.peer));
     TLI_TRY(tli_arena_alloc(&n->arena, plan->num_out + 1, sizeof *out.ptr, &out.ptr));
     TLI_TRY(tli_arena_alloc_raw(&n->arena, 4 * plan->num_out + plan->out_ptr[plan->num_out], sizeof *out.words,
                                 &out.words));
+    TLI_TRY(tli_arena_alloc_raw(&n->arena, plan->out_ptr[plan->num_out], sizeof *place, &place));
     for (int64_t m = 0; m < plan->num_out; m++) {
         int is_read = is_on_my_node(n->comm, plan->out_peer[m]);
         int64_t area = is_read ? area_of_message(plan, m) : TLI_READ_NOTHING;
+        const int64_t *source = plan->out_source + plan->out_ptr[m];
+        int64_t num_places = is_read ? plan->out_ptr[m + 1] - plan->out_ptr[m] : 0;
         if (m == 0 || plan->out_peer[m] != plan->out_peer[m - 1])
             out.peer[out.num_peers++] = (int)plan->out_peer[m];
         out.words[at++] = plan->out_peer_index[m];
         out.words[at++] = m;
         out.words[at++] = area;
-        out.words[at++] = is_read ? plan->out_ptr[m + 1] - plan->out_ptr[m] : 0;
-        for (int64_t i = plan->out_ptr[m]; is_read && i < plan->out_ptr[m + 1]; i++)
-            out.words[at++] = place_in_area(n, area, plan->out_source[i]);
+        for (int64_t i = 0; i < num_places; i++)
+            place[i] = place_in_area(n, area, source[i]);
+        at += tli_numbers_put(place, 1, num_places, out.words + at);
         out.ptr[out.num_peers] = at;
     }
     *packets = out;
@@ -515,11 +566,10 @@ static void read_as_placed(negotiation_t *n, const tli_packets_t *placed)
 {
     tulle_plan_t *plan = n->plan;
     for (int64_t w = 0; w < placed->ptr[placed->num_peers];) {
-        int64_t message = placed->words[w], count = placed->words[w + 3];
+        int64_t message = placed->words[w];
         plan->in_peer_index[message] = placed->words[w + 1];
         plan->in_read[message] = placed->words[w + 2];
-        memcpy(plan->slot_read + plan->in_ptr[message], placed->words + w + 4, (size_t)count * sizeof(int64_t));
-        w += 4 + count;
+        w += 3 + tli_numbers_get(placed->words + w + 3, 1, plan->slot_read + plan->in_ptr[message]);
     }
 }
 
@@ -535,15 +585,13 @@ tulle_status_t tli_negotiate(tulle_comm_t *comm, tulle_status_t local, tulle_str
     negotiation_t n = {.comm = comm, .pattern = pattern, .plan = plan};
     tli_packets_t expectations = {0}, expected = {0}, places = {0}, placed = {0};
     tulle_status_t st = local;
-    if (st == TULLE_OK)
-        st = find_distinct_needs(&n);
     int is_direct = is_plain(comm->topology, strategy);
+    if (st == TULLE_OK)
+        st = find_distinct_needs(&n, is_direct);
     if (!is_direct)
         st = receive_routed(&n, st, strategy);
     else if (st == TULLE_OK)
         st = receive_from_owners(&n);
-    if (st == TULLE_OK)
-        st = place_needs(&n, is_direct);
     if (st == TULLE_OK)
         st = pack_expectations(&n, &expectations);
     st = tli_sparse_exchange(comm, st, &expectations, &n.arena, &expected);

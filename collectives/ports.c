@@ -17,6 +17,11 @@ static int group_size(const tli_level_t *level, int group)
     return level->member_ptr[group + 1] - level->member_ptr[group];
 }
 
+static int is_innermost(const tli_entry_t *entry)
+{
+    return entry->level == entry->topology->num_levels - 2;
+}
+
 int tli_is_needed_in(const tulle_topology_t *topology, const tli_row_set_t *rows, int64_t row, int level, int group)
 {
     const int *group_of = topology->levels[level].group_of;
@@ -61,10 +66,10 @@ static int rail_port(const tli_entry_t *entry, int64_t row)
 void tli_ports_rail(const tli_entry_t *entry, int *port)
 {
     /* Without groups inside, all rows of an owner have one rail. */
-    int is_innermost = entry->level == entry->topology->num_levels - 2;
+    int has_one_rail = is_innermost(entry);
     const int64_t *owner = entry->rows->owner, *entering = entry->entering;
     for (int64_t i = 0; i < entry->num_entering; i++) {
-        int has_rail = is_innermost && i > 0 && owner[entering[i]] == owner[entering[i - 1]];
+        int has_rail = has_one_rail && i > 0 && owner[entering[i]] == owner[entering[i - 1]];
         port[i] = has_rail ? port[i - 1] : rail_port(entry, entering[i]);
     }
 }
@@ -79,7 +84,7 @@ typedef struct fill {
     int64_t share;       /* [rows] no rank takes more */
     int64_t *load;       /* [num_members] rows so far */
     unsigned char *seen; /* [owners * num_members] the owner already sends to this rank */
-    int64_t *owner_of;   /* [num_entering] ordinal of the row's owner */
+    int *owner_of;       /* [num_entering] ordinal of the row's owner */
 } fill_t;
 
 static int is_better(const fill_t *fill, const unsigned char *seen, int candidate, int best)
@@ -127,7 +132,7 @@ static int best_of_all(const fill_t *fill, const unsigned char *seen)
 static tulle_status_t fill_alloc(const tli_entry_t *entry, tli_arena_t *scratch, fill_t *fill)
 {
     tulle_status_t st = TULLE_OK;
-    int64_t num_owners = 0;
+    int num_owners = 0;
     fill->level = level_of(entry, entry->level);
     fill->members = fill->level->members + fill->level->member_ptr[entry->group];
     fill->num_members = group_size(fill->level, entry->group);
@@ -158,7 +163,7 @@ static tulle_status_t balance_ranks(const tli_entry_t *entry, tli_arena_t *scrat
         int64_t still_open = 0;
         for (int64_t k = 0; k < num_open; k++) {
             int64_t i = open[k];
-            unsigned char *seen = fill.seen + fill.owner_of[i] * fill.num_members;
+            unsigned char *seen = fill.seen + (int64_t)fill.owner_of[i] * fill.num_members;
             int num_needers = 0;
             int best =
                 pass < 2 ? best_needer(&fill, entry, entry->entering[i], seen, &num_needers) : best_of_all(&fill, seen);
@@ -266,8 +271,7 @@ done:
 
 static tulle_status_t balance(const tli_entry_t *entry, tli_arena_t *scratch, int *port)
 {
-    int is_innermost = entry->level == entry->topology->num_levels - 2;
-    return is_innermost ? balance_ranks(entry, scratch, port) : balance_subgroups(entry, scratch, port);
+    return is_innermost(entry) ? balance_ranks(entry, scratch, port) : balance_subgroups(entry, scratch, port);
 }
 
 /* [rows] of the busiest port. */
@@ -283,19 +287,28 @@ static int64_t largest_load(const tli_entry_t *entry, const int *port, int64_t *
     return largest;
 }
 
-tulle_status_t tli_ports_balanced(const tli_entry_t *entry, tli_arena_t *scratch, int *port)
+/* Sharing out over subgroups is greedy: rails stay the better choice in rare cases. */
+static tulle_status_t prefer_rails(const tli_entry_t *entry, tli_arena_t *scratch, int *port)
 {
     tulle_status_t st = TULLE_OK;
     int *rail = NULL;
     int64_t *load = NULL;
     int size = group_size(level_of(entry, entry->level), entry->group);
-    TLI_TRY(balance(entry, scratch, port));
     TLI_TRY(tli_arena_alloc_raw(scratch, entry->num_entering, sizeof *rail, &rail));
     TLI_TRY(tli_arena_alloc(scratch, size, sizeof *load, &load));
     tli_ports_rail(entry, rail);
-    /* Sharing out over subgroups is greedy: rails stay the better choice in rare cases. */
     if (entry->num_entering > 0 && largest_load(entry, rail, load) < largest_load(entry, port, load))
         memcpy(port, rail, (size_t)entry->num_entering * sizeof *port);
+done:
+    return st;
+}
+
+tulle_status_t tli_ports_balanced(const tli_entry_t *entry, tli_arena_t *scratch, int *port)
+{
+    tulle_status_t st = TULLE_OK;
+    TLI_TRY(balance(entry, scratch, port));
+    if (!is_innermost(entry))
+        TLI_TRY(prefer_rails(entry, scratch, port));
 done:
     return st;
 }

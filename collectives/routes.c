@@ -39,20 +39,6 @@ int tli_aggregation_port(const tulle_topology_t *topology, int source, int targe
 
 /* --- begin: what crosses, and where it lands --------------------------------------------------------------------- */
 
-static tulle_status_t split_needs(tli_node_route_t *route, const tli_needs_t *needs, tli_needs_t *outside)
-{
-    tulle_status_t st = TULLE_OK;
-    TLI_TRY(tli_arena_alloc_raw(route->arena, needs->num, 3 * sizeof *needs->words, &route->inside.words));
-    TLI_TRY(tli_arena_alloc_raw(route->arena, needs->num, 3 * sizeof *needs->words, &outside->words));
-    for (int64_t i = 0; i < needs->num; i++) {
-        const int64_t *need = needs->words + 3 * i;
-        tli_needs_t *side = node_of(route->topology, need[0]) == route->node ? &route->inside : outside;
-        memcpy(side->words + 3 * side->num++, need, 3 * sizeof *need);
-    }
-done:
-    return st;
-}
-
 static tulle_status_t list_pairs(tli_node_route_t *route)
 {
     tulle_status_t st = TULLE_OK;
@@ -70,9 +56,13 @@ done:
     return st;
 }
 
-static tli_pair_mode_t *pair_mode(const tli_node_route_t *route, int64_t row)
+/* Mode of a row from outside, `mode` being that of the row before it: the same where both have one owner. */
+static tli_pair_mode_t mode_of_next(const tli_node_route_t *route, int64_t row, tli_pair_mode_t mode)
 {
-    return &route->mode[route->pair_of_node[node_of(route->topology, route->outside.owner[row])]];
+    const int64_t *owner = route->outside.owner;
+    if (row > 0 && owner[row] == owner[row - 1])
+        return mode;
+    return route->mode[route->pair_of_node[node_of(route->topology, owner[row])]];
 }
 
 static tulle_status_t choose_ports(tli_node_route_t *route)
@@ -95,11 +85,10 @@ done:
 
 /* Rank that sends a row into the node. With striping each port has its partner, of equal local index: the rows of one
  * owner leave by as many ranks as they arrive on. */
-static int64_t sender_of(const tli_node_route_t *route, int64_t row)
+static int64_t sender_of(const tli_node_route_t *route, int64_t row, tli_pair_mode_t mode)
 {
     int64_t owner = route->outside.owner[row];
     int source = node_of(route->topology, owner);
-    tli_pair_mode_t mode = *pair_mode(route, row);
     if (mode == TLI_PAIR_AGGREGATED)
         return tli_aggregation_sender(route->topology, source, route->node);
     if (mode == TLI_PAIR_STRIPED)
@@ -111,10 +100,16 @@ static int64_t sender_of(const tli_node_route_t *route, int64_t row)
 static tulle_status_t ask_transit(tli_node_route_t *route)
 {
     tulle_status_t st = TULLE_OK;
-    TLI_TRY(tli_arena_alloc_raw(route->arena, route->outside.num_rows, 3 * sizeof(int64_t), &route->transit.words));
-    for (int64_t row = 0; row < route->outside.num_rows; row++) {
-        int64_t owner = route->outside.owner[row], sender = sender_of(route, row);
-        if (*pair_mode(route, row) == TLI_PAIR_AGGREGATED)
+    tli_pair_mode_t mode = TLI_PAIR_DIRECT;
+    int collects = 0;
+    for (int pair = 0; pair < route->num_pairs; pair++)
+        collects |= tli_pair_mode_collects(route->mode[pair]);
+    TLI_TRY(tli_arena_alloc_raw(route->arena, collects ? route->outside.num_rows : 0, 3 * sizeof(int64_t),
+                                &route->transit.words));
+    for (int64_t row = 0; collects && row < route->outside.num_rows; row++) {
+        mode = mode_of_next(route, row, mode);
+        int64_t owner = route->outside.owner[row], sender = sender_of(route, row, mode);
+        if (mode == TLI_PAIR_AGGREGATED)
             route->port[row] = tli_aggregation_port(route->topology, node_of(route->topology, owner), route->node);
         if (sender != owner) {
             int64_t *asked = route->transit.words + 3 * route->transit.num++;
@@ -132,11 +127,9 @@ tulle_status_t tli_route_begin(const tulle_topology_t *topology, int node, tulle
                                tli_node_route_t *route)
 {
     tulle_status_t st = TULLE_OK;
-    tli_needs_t outside = {0, NULL};
     *route = (tli_node_route_t){.topology = topology, .node = node, .strategy = strategy, .row = row};
     route->arena = arena;
-    TLI_TRY(split_needs(route, needs, &outside));
-    TLI_TRY(tli_row_set_build(&outside, arena, &route->outside));
+    TLI_TRY(tli_row_set_split(needs, topology->levels[0].group_of, node, arena, &route->inside, &route->outside));
     TLI_TRY(list_pairs(route));
     TLI_TRY(choose_ports(route));
     TLI_TRY(tli_modes_price(route));
@@ -164,8 +157,10 @@ typedef struct draft {
 /* All drafts of a node, numbered as they were begun. */
 typedef struct drafts {
     int64_t num, capacity;
-    draft_t *list;  /* [capacity] */
-    int64_t *index; /* [2 * capacity] 1 + draft, by receiver, sender and parent; 0: none. capacity is a power of two */
+    draft_t *list;   /* [capacity] */
+    int64_t *index;  /* [2 * capacity] 1 + draft, by receiver, sender and parent; 0: none. capacity is a power of two */
+    int64_t *latest; /* [ranks of the node] 1 + draft of the receiver's last hop, 0: none. Often the next one's, too */
+    const int *local_index; /* of ranks in the node */
     int max_depth;
     tli_arena_t *arena;
 } drafts_t;
@@ -239,11 +234,14 @@ static tulle_status_t add_hop(hops_t *hops, int64_t receiver, int64_t sender, in
 {
     tulle_status_t st = TULLE_OK;
     drafts_t *drafts = hops->drafts;
-    int64_t draft = drafts->capacity > 0 ? *find_draft(drafts, receiver, sender, parent) - 1 : -1;
+    int64_t *latest = &drafts->latest[drafts->local_index[receiver]], draft = *latest - 1;
+    if (draft < 0 || drafts->list[draft].sender != sender || drafts->list[draft].parent != parent)
+        draft = drafts->capacity > 0 ? *find_draft(drafts, receiver, sender, parent) - 1 : -1;
     if (draft < 0) {
         draft = drafts->num;
         TLI_TRY(begin_draft(drafts, receiver, sender, parent));
     }
+    *latest = draft + 1;
     drafts->list[draft].num_rows++;
     hops->row[hops->num] = row;
     hops->draft[hops->num++] = draft;
@@ -365,14 +363,16 @@ static tulle_status_t hop_outside(const tli_node_route_t *route, drafts_t *draft
     tulle_status_t st = TULLE_OK;
     const tli_row_set_t *rows = &route->outside;
     arrived_t landed;
+    tli_pair_mode_t mode = TLI_PAIR_DIRECT;
     TLI_TRY(hops_alloc(route->topology, rows, drafts, hops));
     TLI_TRY(arrived_alloc(rows->num_rows, route->arena, &landed));
     for (int64_t row = 0; row < rows->num_rows; row++) {
-        if (*pair_mode(route, row) == TLI_PAIR_DIRECT) {
+        mode = mode_of_next(route, row, mode);
+        if (mode == TLI_PAIR_DIRECT) {
             for (int64_t i = rows->needer_ptr[row]; i < rows->needer_ptr[row + 1]; i++)
                 TLI_TRY(add_hop(hops, rows->needer[i], rows->owner[row], row, -1));
         } else {
-            TLI_TRY(add_hop(hops, route->port[row], sender_of(route, row), row, -1));
+            TLI_TRY(add_hop(hops, route->port[row], sender_of(route, row, mode), row, -1));
             add_arrived(&landed, row, route->port[row], last_draft(hops));
         }
     }
@@ -383,17 +383,30 @@ done:
 }
 
 /* Rows owned on this node, for its own ranks and for those that collect them for other nodes. */
-static tulle_status_t hop_inside(const tli_node_route_t *route, const tli_needs_t *transit, tli_row_set_t *rows,
-                                 drafts_t *drafts, hops_t *hops)
+static tulle_status_t merge_transit(const tli_node_route_t *route, const tli_needs_t *transit, tli_row_set_t *rows)
 {
     tulle_status_t st = TULLE_OK;
-    tli_needs_t needs = {route->inside.num + transit->num, NULL};
-    arrived_t owned;
+    const tli_row_set_t *inside = &route->inside;
+    int64_t num_inside = inside->needer_ptr[inside->num_rows];
+    tli_needs_t needs = {num_inside + transit->num, NULL};
     TLI_TRY(tli_arena_alloc_raw(route->arena, needs.num, 3 * sizeof *needs.words, &needs.words));
-    memcpy(needs.words, route->inside.words, (size_t)route->inside.num * 3 * sizeof *needs.words);
-    if (transit->num > 0)
-        memcpy(needs.words + 3 * route->inside.num, transit->words, (size_t)transit->num * 3 * sizeof *needs.words);
+    for (int64_t row = 0; row < inside->num_rows; row++) {
+        for (int64_t i = inside->needer_ptr[row]; i < inside->needer_ptr[row + 1]; i++) {
+            const int64_t need[3] = {inside->owner[row], inside->row[row], inside->needer[i]};
+            memcpy(needs.words + 3 * i, need, sizeof need);
+        }
+    }
+    memcpy(needs.words + 3 * num_inside, transit->words, (size_t)transit->num * 3 * sizeof *needs.words);
     TLI_TRY(tli_row_set_build(&needs, route->arena, rows));
+done:
+    return st;
+}
+
+static tulle_status_t hop_inside(const tli_node_route_t *route, const tli_row_set_t *rows, drafts_t *drafts,
+                                 hops_t *hops)
+{
+    tulle_status_t st = TULLE_OK;
+    arrived_t owned;
     TLI_TRY(hops_alloc(route->topology, rows, drafts, hops));
     TLI_TRY(arrived_alloc(rows->num_rows, route->arena, &owned));
     for (int64_t row = 0; row < rows->num_rows; row++)
@@ -467,12 +480,17 @@ static void fill_messages(const hops_t *hops, int64_t *place, tli_route_messages
 tulle_status_t tli_route_finish(tli_node_route_t *route, const tli_needs_t *transit)
 {
     tulle_status_t st = TULLE_OK;
-    tli_row_set_t inside_rows;
-    drafts_t drafts = {.arena = route->arena};
+    tli_row_set_t inside = route->inside;
+    const tli_level_t *nodes = &route->topology->levels[0];
+    drafts_t drafts = {.arena = route->arena, .local_index = nodes->local_index};
     hops_t hops[2];
     int64_t *records = NULL, *scratch = NULL, *place = NULL, num_ordered = 0;
+    TLI_TRY(tli_arena_alloc(route->arena, nodes->member_ptr[route->node + 1] - nodes->member_ptr[route->node],
+                            sizeof *drafts.latest, &drafts.latest));
+    if (transit->num > 0)
+        TLI_TRY(merge_transit(route, transit, &inside));
     TLI_TRY(hop_outside(route, &drafts, &hops[0]));
-    TLI_TRY(hop_inside(route, transit, &inside_rows, &drafts, &hops[1]));
+    TLI_TRY(hop_inside(route, &inside, &drafts, &hops[1]));
     TLI_TRY(tli_arena_alloc_raw(route->arena, drafts.num, 4 * sizeof *records, &records));
     TLI_TRY(tli_arena_alloc_raw(route->arena, drafts.num, 4 * sizeof *scratch, &scratch));
     for (int set = 0; set < 2; set++)

@@ -43,6 +43,12 @@ typedef enum tli_pair_mode {
     TLI_NUM_PAIR_MODES
 } tli_pair_mode_t;
 
+/** Whether rows come to those who send them from their owners first: these are asked for transit. */
+static inline int tli_pair_mode_collects(tli_pair_mode_t mode)
+{
+    return mode == TLI_PAIR_AGGREGATED || mode == TLI_PAIR_STRIPED;
+}
+
 /** Messages that ranks of the node receive, sorted by (receiver, sender, order of dependence). */
 typedef struct tli_route_messages {
     int64_t num;
@@ -73,7 +79,7 @@ typedef struct tli_node_route {
     tulle_strategy_t strategy;
     tli_row_size_t row;
     tli_arena_t *arena;
-    tli_needs_t inside;              /* needs whose owner is on this node */
+    tli_row_set_t inside;            /* rows whose owner is on this node */
     tli_row_set_t outside;           /* rows that must cross into this node */
     int *port;                       /* [outside.num_rows] rank on which the row lands; unused for direct pairs */
     int num_pairs;                   /* [count] source nodes */
@@ -88,7 +94,7 @@ typedef struct tli_node_route {
 /**
  * Find, for every row that must enter the node, its port, and with AUTO what its modes would cost.
  * @param[in] topology  borrowed, as all of the route, until the route is no longer used
- * @param[in] needs     of this node's ranks; any order, duplicates allowed; own rows must be left out; reordered
+ * @param[in] needs     of this node's ranks; any order, duplicates allowed; own rows must be left out; used up
  * @param[in] row       for the cost model of AUTO
  * @cost O(needs) time and memory
  */
@@ -112,13 +118,17 @@ tulle_status_t tli_route_finish(tli_node_route_t *route, const tli_needs_t *tran
 int tli_aggregation_sender(const tulle_topology_t *topology, int source, int target);
 int tli_aggregation_port(const tulle_topology_t *topology, int source, int target);
 
-/** Sort and merge needs into rows. @param[in,out] needs reordered */
+/** Sort and merge needs into rows. @param[in,out] needs not to be used afterwards */
 tulle_status_t tli_row_set_build(const tli_needs_t *needs, tli_arena_t *arena, tli_row_set_t *set_out);
+
+/** The same, apart: rows whose owner is in a group and others. @param[in] group_of [num_ranks] */
+tulle_status_t tli_row_set_split(const tli_needs_t *needs, const int *group_of, int group, tli_arena_t *arena,
+                                 tli_row_set_t *inside, tli_row_set_t *outside);
 
 /**
  * Least number of rows that must cross each level so that every rank of the node gets what it needs, each row entering
  * each group that needs it once.
- * @param[in]  needs  of this node's ranks; reordered
+ * @param[in]  needs  of this node's ranks; used up
  * @param[out] limits [num_levels]
  */
 tulle_status_t tli_route_limits(const tulle_topology_t *topology, const tli_needs_t *needs, tli_arena_t *scratch,

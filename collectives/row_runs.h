@@ -1,10 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Rows in the messages of planning: number of rows, then runs of one owner: owner, number of rows, rows. Planned rows
- * ascend by owner, so that a row takes little more than one word. */
+ * Rows in the messages of planning: number of rows, then runs of one owner: owner, rows. Planned rows ascend by owner,
+ * and two numbers of a list share a word where all of it fit into 32 bits, so that a row takes half a word as a rule.
+ */
 #ifndef TLI_ROW_RUNS_H
 #define TLI_ROW_RUNS_H
 
 #include <stdint.h>
+
+/**
+ * A list of numbers: how many and how wide, then the numbers.
+ * @param[in]  numbers [num * stride] every stride-th counts; >= 0
+ * @param[out] words   room for 1 + num
+ * @return [words] written
+ */
+int64_t tli_numbers_put(const int64_t *numbers, int64_t stride, int64_t num, int64_t *words);
+
+/** How many numbers are in the list that begins at @p words. */
+static inline int64_t tli_numbers_count(const int64_t *words)
+{
+    return words[0] >> 1;
+}
+
+/** @return [words] that the list takes which begins at @p words */
+int64_t tli_numbers_words(const int64_t *words);
+
+/**
+ * @param[out] numbers [tli_numbers_count() * stride] every stride-th is written
+ * @return [words] read
+ */
+int64_t tli_numbers_get(const int64_t *words, int64_t stride, int64_t *numbers);
 
 /** [words] that rows take at most. */
 static inline int64_t tli_row_runs_most(int64_t num_rows)

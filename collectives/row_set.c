@@ -4,44 +4,58 @@
 #include "src/fault.h"
 #include "src/sort.h"
 
-/* Ascending by (owner, row, needer). */
-static tulle_status_t sort_needs(const tli_needs_t *needs, tli_arena_t *arena)
+static tulle_status_t set_alloc(int64_t num_needs, tli_arena_t *arena, tli_row_set_t *set)
 {
     tulle_status_t st = TULLE_OK;
-    int64_t *scratch = NULL;
+    set->num_rows = 0;
+    TLI_TRY(tli_arena_alloc_raw(arena, num_needs, sizeof *set->owner, &set->owner));
+    TLI_TRY(tli_arena_alloc_raw(arena, num_needs, sizeof *set->row, &set->row));
+    TLI_TRY(tli_arena_alloc_raw(arena, num_needs + 1, sizeof *set->needer_ptr, &set->needer_ptr));
+    TLI_TRY(tli_arena_alloc_raw(arena, num_needs, sizeof *set->needer, &set->needer));
+    set->needer_ptr[0] = 0;
+done:
+    return st;
+}
+
+/* Needs come ascending by (owner, row, needer), repeated ones side by side. */
+static inline void add_need(tli_row_set_t *set, const int64_t need[3])
+{
+    int64_t last = set->num_rows - 1, num_needers = set->needer_ptr[set->num_rows];
+    int is_new_row = last < 0 || need[0] != set->owner[last] || need[1] != set->row[last];
+    if (is_new_row) {
+        set->owner[++last] = need[0];
+        set->row[last] = need[1];
+        set->num_rows++;
+    }
+    if (is_new_row || need[2] != set->needer[num_needers - 1])
+        set->needer[num_needers++] = need[2];
+    set->needer_ptr[last + 1] = num_needers;
+}
+
+tulle_status_t tli_row_set_split(const tli_needs_t *needs, const int *group_of, int group, tli_arena_t *arena,
+                                 tli_row_set_t *inside, tli_row_set_t *outside)
+{
+    tulle_status_t st = TULLE_OK;
+    int64_t *scratch = NULL, num_inside = 0;
+    for (int64_t i = 0; i < needs->num; i++)
+        num_inside += group_of == NULL || group_of[needs->words[3 * i]] == group;
+    TLI_TRY(set_alloc(num_inside, arena, inside));
+    if (outside != NULL)
+        TLI_TRY(set_alloc(needs->num - num_inside, arena, outside));
     TLI_TRY(tli_arena_alloc_raw(arena, needs->num, 3 * sizeof *scratch, &scratch));
-    tli_sort_by(needs->words, scratch, needs->num, 3, 3);
+    tli_sorted_t sorted = tli_sort_where(needs->words, scratch, needs->num, 3, 3);
+    for (int64_t i = 0; i < needs->num; i++) {
+        int64_t need[3];
+        tli_sorted_get3(&sorted, i, need);
+        add_need(group_of == NULL || group_of[need[0]] == group ? inside : outside, need);
+    }
 done:
     return st;
 }
 
 tulle_status_t tli_row_set_build(const tli_needs_t *needs, tli_arena_t *arena, tli_row_set_t *set_out)
 {
-    tulle_status_t st = TULLE_OK;
-    tli_row_set_t set = {0, NULL, NULL, NULL, NULL};
-    int64_t num_needers = 0;
-    TLI_TRY(sort_needs(needs, arena));
-    TLI_TRY(tli_arena_alloc_raw(arena, needs->num, sizeof *set.owner, &set.owner));
-    TLI_TRY(tli_arena_alloc_raw(arena, needs->num, sizeof *set.row, &set.row));
-    TLI_TRY(tli_arena_alloc_raw(arena, needs->num + 1, sizeof *set.needer_ptr, &set.needer_ptr));
-    TLI_TRY(tli_arena_alloc_raw(arena, needs->num, sizeof *set.needer, &set.needer));
-    set.needer_ptr[0] = 0;
-    for (int64_t i = 0; i < needs->num; i++) {
-        const int64_t *need = needs->words + 3 * i;
-        int64_t last = set.num_rows - 1;
-        int is_new_row = last < 0 || need[0] != set.owner[last] || need[1] != set.row[last];
-        if (is_new_row) {
-            set.owner[++last] = need[0];
-            set.row[last] = need[1];
-            set.num_rows++;
-        }
-        if (is_new_row || need[2] != set.needer[num_needers - 1])
-            set.needer[num_needers++] = need[2];
-        set.needer_ptr[last + 1] = num_needers;
-    }
-    *set_out = set;
-done:
-    return st;
+    return tli_row_set_split(needs, NULL, 0, arena, set_out, NULL);
 }
 
 /* Adds the crossings of one row at one level: each group that needs it is entered once, except the owner's own, and

@@ -10,11 +10,10 @@
 #define DIGIT_BITS  11
 #define NUM_DIGITS  (1 << DIGIT_BITS)
 #define SMALL_COUNT 32
-#define MAX_WORDS   4
 
 static void insertion_sort(int64_t *records, int64_t n, int words, int key)
 {
-    int64_t held[MAX_WORDS];
+    int64_t held[TLI_SORT_MOST_WORDS];
     size_t bytes = (size_t)words * sizeof *records;
     for (int64_t i = 1; i < n; i++) {
         int64_t j = i;
@@ -92,7 +91,7 @@ static int64_t *radix_sort(int64_t *records, int64_t *scratch, int64_t n, int wo
 
 void tli_sort(int64_t *records, int64_t *scratch, int64_t n, int words, int key)
 {
-    TLI_ASSERT(words >= 1 && words <= MAX_WORDS && key < words);
+    TLI_ASSERT(words >= 1 && words <= TLI_SORT_MOST_WORDS && key < words);
     const int64_t *sorted = records;
     if (n <= SMALL_COUNT)
         insertion_sort(records, n, words, key);
@@ -126,7 +125,7 @@ static int bits_of(uint64_t value)
 static int measure_words(const int64_t *records, int64_t n, int words, int *bits)
 {
     int sum = 0;
-    uint64_t any[MAX_WORDS] = {0};
+    uint64_t any[TLI_SORT_MOST_WORDS] = {0};
     for (int64_t i = 0; i < n; i++)
         for (int w = 0; w < words; w++)
             any[w] |= (uint64_t)records[i * words + w];
@@ -157,35 +156,55 @@ static inline void unpack_words(const int64_t *packed, int64_t n, int words, con
     }
 }
 
-/* As one word per record, in scratch; the records' memory is scratch then. */
-static inline void sort_packed(int64_t *records, int64_t *scratch, int64_t n, int words, const int *bits,
-                               int payload_bits)
+/* As one word per record; the records' memory is scratch then. Returns where they are: there or in scratch. */
+static const int64_t *sort_packed(int64_t *records, int64_t *scratch, int64_t n, int words, const int *bits,
+                                  int num_keys)
 {
-    pack_words(records, n, words, bits, scratch);
-    if (radix_sort(scratch, records, n, 1, 0, payload_bits) == records)
+    int payload_bits = 0;
+    for (int w = num_keys; w < words; w++)
+        payload_bits += bits[w];
+    if (words == 2)
+        pack_words(records, n, 2, bits, scratch);
+    else if (words == 3)
+        pack_words(records, n, 3, bits, scratch);
+    else
+        pack_words(records, n, 4, bits, scratch);
+    return radix_sort(scratch, records, n, 1, 0, payload_bits);
+}
+
+static void unpack_sorted(const int64_t *packed, int64_t *records, int64_t *scratch, int64_t n, int words,
+                          const int *bits)
+{
+    if (packed == records)
         memcpy(scratch, records, (size_t)n * sizeof *records);
-    unpack_words(scratch, n, words, bits, records);
+    if (words == 2)
+        unpack_words(scratch, n, 2, bits, records);
+    else if (words == 3)
+        unpack_words(scratch, n, 3, bits, records);
+    else
+        unpack_words(scratch, n, 4, bits, records);
+}
+
+tli_sorted_t tli_sort_where(int64_t *records, int64_t *scratch, int64_t n, int words, int num_keys)
+{
+    tli_sorted_t sorted = {.words = words, .records = records};
+    TLI_ASSERT(words >= 1 && words <= TLI_SORT_MOST_WORDS && num_keys >= 1 && num_keys <= words);
+    if (is_sorted_by(records, n, words, num_keys))
+        return sorted;
+    if (n > SMALL_COUNT && words > 1 && measure_words(records, n, words, sorted.bits) <= 63) {
+        sorted.packed = sort_packed(records, scratch, n, words, sorted.bits, num_keys);
+        return sorted;
+    }
+    for (int key = num_keys - 1; key >= 0; key--)
+        tli_sort(records, scratch, n, words, key);
+    return sorted;
 }
 
 void tli_sort_by(int64_t *records, int64_t *scratch, int64_t n, int words, int num_keys)
 {
-    int bits[MAX_WORDS] = {0}, payload_bits = 0;
-    TLI_ASSERT(words >= 1 && words <= MAX_WORDS && num_keys >= 1 && num_keys <= words);
-    if (is_sorted_by(records, n, words, num_keys))
-        return;
-    if (n <= SMALL_COUNT || words == 1 || measure_words(records, n, words, bits) > 63) {
-        for (int key = num_keys - 1; key >= 0; key--)
-            tli_sort(records, scratch, n, words, key);
-        return;
-    }
-    for (int w = num_keys; w < words; w++)
-        payload_bits += bits[w];
-    if (words == 2)
-        sort_packed(records, scratch, n, 2, bits, payload_bits);
-    else if (words == 3)
-        sort_packed(records, scratch, n, 3, bits, payload_bits);
-    else
-        sort_packed(records, scratch, n, 4, bits, payload_bits);
+    tli_sorted_t sorted = tli_sort_where(records, scratch, n, words, num_keys);
+    if (sorted.packed != NULL)
+        unpack_sorted(sorted.packed, records, scratch, n, words, sorted.bits);
 }
 
 int64_t tli_lower_bound(const int64_t *values, int64_t n, int64_t wanted)

@@ -25,21 +25,22 @@ typedef struct consensus {
     MPI_Request *sends;
     received_t *received; /* newest first */
     int num_received;
+    tli_arena_t *arena; /* of the result: messages are received there, and one alone stays where it is */
     tli_arena_t scratch;
 } consensus_t;
 
-static tulle_status_t keep_message(consensus_t *c, int source, int64_t num_words, received_t **message_out)
+static tulle_status_t keep_message(consensus_t *c, int source, int64_t num_words, int64_t **words_out)
 {
     tulle_status_t st = TULLE_OK;
     received_t *message = NULL;
     TLI_TRY(tli_arena_alloc(&c->scratch, 1, sizeof *message, &message));
-    TLI_TRY(tli_arena_alloc_raw(&c->scratch, num_words, sizeof(int64_t), &message->words));
+    TLI_TRY(tli_arena_alloc_raw(c->arena, num_words, sizeof(int64_t), words_out));
     message->source = source;
     message->num_words = num_words;
+    message->words = *words_out;
     message->next = c->received;
     c->received = message;
     c->num_received++;
-    *message_out = message;
 done:
     return st;
 }
@@ -47,13 +48,13 @@ done:
 /* Without memory the message is still matched, with room for nothing, so that its sender is released. */
 static void receive_one(consensus_t *c, const MPI_Status *probed)
 {
-    received_t *message = NULL;
+    int64_t *words = NULL;
     int num_words = 0;
     MPI_Get_count(probed, MPI_INT64_T, &num_words);
     if (c->status == TULLE_OK)
-        c->status = keep_message(c, probed->MPI_SOURCE, num_words, &message);
-    int code = MPI_Recv(message != NULL ? message->words : NULL, message != NULL ? num_words : 0, MPI_INT64_T,
-                        probed->MPI_SOURCE, c->tag, c->comm->mpi, MPI_STATUS_IGNORE);
+        c->status = keep_message(c, probed->MPI_SOURCE, num_words, &words);
+    int code = MPI_Recv(words, words != NULL ? num_words : 0, MPI_INT64_T, probed->MPI_SOURCE, c->tag, c->comm->mpi,
+                        MPI_STATUS_IGNORE);
     if (code != MPI_SUCCESS && c->status == TULLE_OK)
         c->status = tli_fail_mpi(code, TLI_WHERE, "MPI_Recv");
 }
@@ -61,7 +62,7 @@ static void receive_one(consensus_t *c, const MPI_Status *probed)
 static tulle_status_t post_sends(consensus_t *c, const tli_packets_t *out)
 {
     tulle_status_t st = TULLE_OK;
-    received_t *mine = NULL;
+    int64_t *mine = NULL;
     TLI_TRY(tli_arena_alloc(&c->scratch, out->num_peers, sizeof *c->sends, &c->sends));
     for (int p = 0; p < out->num_peers; p++)
         TLI_REQUIRE(out->ptr[p + 1] - out->ptr[p] <= INT_MAX, TULLE_ERR_OVERFLOW,
@@ -71,7 +72,7 @@ static tulle_status_t post_sends(consensus_t *c, const tli_packets_t *out)
         int64_t num_words = out->ptr[p + 1] - out->ptr[p];
         if (num_words > 0 && out->peer[p] == c->comm->rank) {
             TLI_TRY(keep_message(c, c->comm->rank, num_words, &mine));
-            memcpy(mine->words, out->words + out->ptr[p], (size_t)num_words * sizeof(int64_t));
+            memcpy(mine, out->words + out->ptr[p], (size_t)num_words * sizeof(int64_t));
         }
     }
     for (int p = 0; p < out->num_peers; p++) {
@@ -129,7 +130,7 @@ done:
 }
 
 /* By source; a source sends at most one message, so insertion by rank through the sort is unique. */
-static tulle_status_t collect(const consensus_t *c, tli_arena_t *arena, tli_packets_t *in_out)
+static tulle_status_t collect(const consensus_t *c, tli_packets_t *in_out)
 {
     tulle_status_t st = TULLE_OK;
     tli_packets_t in = {c->num_received, NULL, NULL, NULL};
@@ -148,14 +149,18 @@ static tulle_status_t collect(const consensus_t *c, tli_arena_t *arena, tli_pack
         total += message->num_words;
     }
     tli_sort(order, sort_scratch, in.num_peers, 2, 0);
-    TLI_TRY(tli_arena_alloc(arena, in.num_peers, sizeof *in.peer, &in.peer));
-    TLI_TRY(tli_arena_alloc(arena, in.num_peers + 1, sizeof *in.ptr, &in.ptr));
-    TLI_TRY(tli_arena_alloc_raw(arena, total, sizeof *in.words, &in.words));
+    TLI_TRY(tli_arena_alloc(c->arena, in.num_peers, sizeof *in.peer, &in.peer));
+    TLI_TRY(tli_arena_alloc(c->arena, in.num_peers + 1, sizeof *in.ptr, &in.ptr));
+    if (in.num_peers == 1)
+        in.words = c->received->words;
+    else
+        TLI_TRY(tli_arena_alloc_raw(c->arena, total, sizeof *in.words, &in.words));
     for (i = 0; i < in.num_peers; i++) {
         const received_t *message = messages[order[2 * i + 1]];
         in.peer[i] = message->source;
         in.ptr[i + 1] = in.ptr[i] + message->num_words;
-        memcpy(in.words + in.ptr[i], message->words, (size_t)message->num_words * sizeof *in.words);
+        if (in.num_peers > 1)
+            memcpy(in.words + in.ptr[i], message->words, (size_t)message->num_words * sizeof *in.words);
     }
     *in_out = in;
 done:
@@ -173,7 +178,7 @@ static tulle_status_t learn_failure(tulle_comm_t *comm, tulle_status_t local)
 tulle_status_t tli_sparse_exchange(tulle_comm_t *comm, tulle_status_t local, const tli_packets_t *out,
                                    tli_arena_t *arena, tli_packets_t *in_out)
 {
-    consensus_t c = {.comm = comm, .tag = comm->round++ % 2, .scratch = TLI_ARENA_INIT};
+    consensus_t c = {.comm = comm, .tag = comm->round++ % 2, .arena = arena, .scratch = TLI_ARENA_INIT};
     int failing_rank = INT_MAX;
     if (local == TULLE_OK)
         local = post_sends(&c, out);
@@ -183,7 +188,7 @@ tulle_status_t tli_sparse_exchange(tulle_comm_t *comm, tulle_status_t local, con
     if (st == TULLE_OK)
         st = c.status;
     if (st == TULLE_OK)
-        st = collect(&c, arena, in_out);
+        st = collect(&c, in_out);
     tli_arena_release(&c.scratch);
     return st;
 }

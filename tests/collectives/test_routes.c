@@ -260,7 +260,7 @@ static void test_route_failing_allocation_leaks_nothing(void **state)
             tulle_topology_t *topology = NULL;
             virtual_job_t job;
             assert_int_equal(tulle_topology_parse(texts[t], 0, &topology), TULLE_OK);
-            virtual_job_init(&job, topology, VIRTUAL_UNIFORM, 150, t); /* more than one block of the arena */
+            virtual_job_init(&job, topology, VIRTUAL_UNIFORM, 400, t); /* more than one block of the arena */
             assert_true(fail_every_allocation(&job, strategies[s]) > 3 * tulle_topology_num_groups(job.topology, 0));
             virtual_job_fini(&job);
         }

@@ -42,13 +42,39 @@ static void test_rows_come_back_from_their_runs(void **state)
     }
 }
 
-static void test_a_row_takes_one_word_where_owners_have_many(void **state)
+static void test_a_row_takes_half_a_word_where_owners_have_many(void **state)
 {
     (void)state;
     int64_t owner[MOST] = {0}, row[MOST], words[3 * MOST + 1];
     for (int64_t i = 0; i < MOST; i++)
         row[i] = 2 * i;
+    assert_int_equal(tli_row_runs_put(owner, row, 1, MOST, words), MOST / 2 + 3);
+    row[MOST - 1] = (int64_t)UINT32_MAX + 1;
     assert_int_equal(tli_row_runs_put(owner, row, 1, MOST, words), MOST + 3);
+}
+
+/* Lengths and strides odd and even; the largest number on either side of 32 bits. */
+static void test_numbers_come_back_from_their_list(void **state)
+{
+    static const int64_t largest[] = {0, 1, INT32_MAX, UINT32_MAX, (int64_t)UINT32_MAX + 1, INT64_MAX};
+    (void)state;
+    for (size_t l = 0; l < sizeof largest / sizeof *largest; l++) {
+        for (int64_t num = 0; num < 40; num++) {
+            spt_random_t random = {(uint64_t)num};
+            int64_t stride = 1 + num % 3, numbers[3 * 40], found[3 * 40] = {0}, words[42];
+            for (int64_t i = 0; i < num; i++)
+                numbers[i * stride] = i == num / 2 ? largest[l] : spt_below(&random, 1000) % (largest[l] / 2 + 1);
+            words[1 + num] = -7; /* what lies behind stays */
+            int64_t num_words = tli_numbers_put(numbers, stride, num, words);
+            assert_int_equal(num_words, 1 + (num == 0 || largest[l] <= UINT32_MAX ? (num + 1) / 2 : num));
+            assert_int_equal(words[1 + num], -7);
+            assert_int_equal(tli_numbers_count(words), num);
+            assert_int_equal(tli_numbers_words(words), num_words);
+            assert_int_equal(tli_numbers_get(words, stride, found), num_words);
+            for (int64_t i = 0; i < num; i++)
+                assert_true(found[i * stride] == numbers[i * stride]);
+        }
+    }
 }
 
 static int64_t seek_plainly(const int64_t *owner, const int64_t *row, int64_t low, int64_t high, int64_t wanted_owner,
@@ -81,7 +107,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rows_come_back_from_their_runs),
-        cmocka_unit_test(test_a_row_takes_one_word_where_owners_have_many),
+        cmocka_unit_test(test_a_row_takes_half_a_word_where_owners_have_many),
+        cmocka_unit_test(test_numbers_come_back_from_their_list),
         cmocka_unit_test(test_seek_finds_the_first_row_that_is_not_before),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,8 +6,6 @@
 #include "src/sort.h"
 #include "tests/support/world.h"
 
-#define MAX_WORDS 4
-
 /* A record and where it was: equal keys keep that order. */
 typedef struct placed {
     int64_t key;
@@ -77,7 +75,7 @@ static const magnitude_t magnitudes[] = {
 static void for_all_shapes(int64_t n, uint64_t seed)
 {
     spt_random_t random = {seed};
-    for (int words = 1; words <= MAX_WORDS; words++)
+    for (int words = 1; words <= TLI_SORT_MOST_WORDS; words++)
         for (int key = 0; key < words; key++)
             for (size_t m = 0; m < NUM_MAGNITUDES; m++)
                 check_random(&random, n, words, key, magnitudes[m].base, magnitudes[m].range);
@@ -165,21 +163,39 @@ static int compare_records(const void *a, const void *b)
     return order;
 }
 
+/* Without unpacking: destroys the records. */
+static void check_sort_where(int64_t *records, int64_t *scratch, int64_t n, int num_keys, const int64_t *expected)
+{
+    tli_sorted_t sorted = tli_sort_where(records, scratch, n, 3, num_keys);
+    for (int64_t i = 0; i < n; i++) {
+        int64_t record[3];
+        tli_sorted_get3(&sorted, i, record);
+        assert_memory_equal(record, expected + 3 * i, sizeof record);
+    }
+}
+
 /* The word after the keys, or the whole record, tells equal keys apart: a stable sort keeps its order. */
 static void check_sort_by(spt_random_t *random, int64_t n, int words, int num_keys, int64_t range)
 {
     int64_t *records = new_words(n * words), *expected = new_words(n * words), *scratch = new_words(n * words);
+    int64_t *given = new_words(n * words);
     for (int64_t i = 0; i < n * words; i++) {
         int is_key = i % words < num_keys;
         records[i] = is_key ? spt_below(random, i % words == 0 ? 3 : range) : i / words;
     }
     memcpy(expected, records, (size_t)(n * words) * sizeof *records);
+    memcpy(given, records, (size_t)(n * words) * sizeof *records);
     compared_words = words;
     qsort(expected, (size_t)n, (size_t)words * sizeof *expected, compare_records);
     for (int pass = 0; pass < 2; pass++) { /* the second finds them in order */
         tli_sort_by(records, scratch, n, words, num_keys);
         assert_memory_equal(records, expected, (size_t)(n * words) * sizeof *records);
     }
+    if (words == 3) {
+        check_sort_where(given, scratch, n, num_keys, expected);
+        check_sort_where(records, scratch, n, num_keys, expected);
+    }
+    free(given);
     free(scratch);
     free(expected);
     free(records);
@@ -191,7 +207,7 @@ static void test_sort_by_several_words_matches_qsort(void **state)
     static const int64_t ranges[] = {1, 5, 1 << 12, (int64_t)1 << 30, INT64_MAX}; /* packed, and too long for that */
     spt_random_t random = {13};
     for (size_t c = 0; c < sizeof counts / sizeof *counts; c++)
-        for (int words = 1; words <= MAX_WORDS; words++)
+        for (int words = 1; words <= TLI_SORT_MOST_WORDS; words++)
             for (int num_keys = 1; num_keys <= words; num_keys++)
                 for (size_t r = 0; r < sizeof ranges / sizeof *ranges; r++)
                     check_sort_by(&random, counts[c], words, num_keys, ranges[r]);
@@ -199,7 +215,7 @@ static void test_sort_by_several_words_matches_qsort(void **state)
 
 static void test_sort_nothing_touches_nothing(void **state)
 {
-    for (int words = 1; words <= MAX_WORDS; words++)
+    for (int words = 1; words <= TLI_SORT_MOST_WORDS; words++)
         tli_sort(NULL, NULL, 0, words, 0);
     tli_sort_by(NULL, NULL, 0, 2, 2);
 }
