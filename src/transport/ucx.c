@@ -34,8 +34,7 @@ static int ucx_reaches(const tulle_comm_t *comm, int peer)
     return 1;
 }
 
-/* --- messages that are over ----------------------------------------------------------------------------------------
- */
+/* --- messages that are over -------------------------------------------------------------------------------------- */
 
 static void note_failure(const tli_ucx_message_t *message, ucs_status_t status)
 {
