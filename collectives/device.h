@@ -8,7 +8,9 @@
  *     end:     flags
  *
  * Rows for other machines are packed by the same kernels and go in parcels, which a carrier takes across. A stage first
- * runs what needs no parcel, then what does, so that rows move on inside the machine while others are on the wire.
+ * runs what needs no parcel, then part after part of what does: each waits for its own parcels, runs its kernels and
+ * tells those inside who have all of this stage by then. So rows move on inside the machine while others are on the
+ * wire.
  *
  * Flags between kernels say "your rows are there" to receivers and wait for the same from senders. Senders also wait,
  * before they first store to a peer, for its word that it has started: then its slots are free. Each wait sets its flag
@@ -39,14 +41,17 @@ typedef struct tli_launch {
 typedef struct tli_batch {
     int64_t first_task, num_tasks;
     int64_t first_launch, num_launches;
+    int64_t first_tell, num_tells; /* flags behind the launches; those of the last batch are the next stage's first */
 } tli_batch_t;
 
-typedef enum tli_batch_kind { TLI_BATCH_EARLY, TLI_BATCH_LATE, TLI_NUM_BATCHES } tli_batch_kind_t;
+/** What needs no parcel that its stage begins with; then a batch for each part. */
+#define TLI_MOST_BATCHES (1 + TLI_MOST_PARTS)
 
 typedef struct tli_stage {
     int64_t first_flag, num_flags; /* before the launches */
     int64_t num_tells;             /* the first of them: that the stage before is done, and so before parcels leave */
-    tli_batch_t batches[TLI_NUM_BATCHES]; /* late: what needs parcels that this stage begins with */
+    int num_parts;                 /* [count] where there is a carrier >= 1, if only of nothing */
+    tli_batch_t batches[TLI_MOST_BATCHES]; /* [1 + num_parts] */
 } tli_stage_t;
 
 /** Region of a message's slots and flags, at both of its ends. */
@@ -110,6 +115,7 @@ typedef struct tli_device_exchange {
     tli_gpu_memory_t memory;
     tli_wiring_t wiring;
     tli_parcels_t parcels;
+    int *part_of_receive;         /* [num_receives] of what is carried: its parcel's */
     const tli_carrier_t *carrier; /* NULL: no rank has parcels */
     void *channel;                /* the carrier's */
     int64_t most_bytes;           /* of parcels of one rank, where they decided on the carrier; else 0 */
@@ -149,6 +155,12 @@ tulle_status_t tli_wiring_connect(tulle_exchange_t *x, int first_tag, const int6
 
 /* --- collectives/device_parcels.c -------------------------------------------------------------------------------- */
 
+/**
+ * Parcels that a stage begins with fall into parts, in their order: at most TLI_MOST_PARTS, none of less than
+ * least_bytes where there is another. Pure.
+ * @param[in] stage after which they leave
+ */
+void tli_parcels_divide(tli_parcel_t *receives, int num_receives, int stage, int64_t least_bytes);
 /** Rows for other machines into parcels; the carrier is chosen, bound, and its memory becomes areas. @collective, all
  * ranks got here */
 tulle_status_t tli_parcels_bind(tulle_exchange_t *x, int first_tag, const tli_wiring_t *wiring);

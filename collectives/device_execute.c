@@ -28,6 +28,18 @@ static tulle_status_t run_flags(const tli_device_exchange_t *d, int64_t first, i
     return n > 0 ? tli_stream_flags(d->stream, d->program.flags + first, n) : TULLE_OK;
 }
 
+/* Its parcels, what needs them, and before that the words of the batch before, which nothing may hold up. */
+static tulle_status_t run_part(const tli_device_exchange_t *d, int64_t index, int part)
+{
+    tulle_status_t st = TULLE_OK;
+    const tli_batch_t *batch = &d->program.stages[index].batches[part];
+    TLI_TRY(run_flags(d, batch->first_tell, batch->num_tells));
+    TLI_TRY(d->carrier->arrive(d->channel, (int)index - 1, part, d->stream));
+    TLI_TRY(run_batch(d, &batch[1]));
+done:
+    return st;
+}
+
 /* Parcels of a stage go out before anything of the next is waited for. */
 static tulle_status_t run_stage(const tli_device_exchange_t *d, int64_t index)
 {
@@ -40,10 +52,9 @@ static tulle_status_t run_stage(const tli_device_exchange_t *d, int64_t index)
     if (has_parcels)
         TLI_TRY(d->carrier->depart(d->channel, (int)index - 1, d->stream));
     TLI_TRY(run_flags(d, stage->first_flag + num_tells, stage->num_flags - num_tells));
-    TLI_TRY(run_batch(d, &stage->batches[TLI_BATCH_EARLY]));
-    if (has_parcels)
-        TLI_TRY(d->carrier->arrive(d->channel, (int)index - 1, d->stream));
-    TLI_TRY(run_batch(d, &stage->batches[TLI_BATCH_LATE]));
+    TLI_TRY(run_batch(d, &stage->batches[0]));
+    for (int part = 0; part < stage->num_parts; part++)
+        TLI_TRY(run_part(d, index, part));
 done:
     tli_range_pop();
     return st;

@@ -6,6 +6,7 @@
 #include "src/transport/carrier_choice.h"
 
 #define MESSAGE_ALIGNMENT 256
+#define LEAST_PART_BYTES  ((int64_t)256 << 10) /* a guess: to be worth a launch and a wait */
 
 /* Where the rows of a wire are: in which parcel, and from which byte on. */
 typedef struct slot {
@@ -57,6 +58,28 @@ static void place_areas(tulle_exchange_t *x, const tli_end_t *ends, int64_t num_
             tli_area_place(x, ends[w].area, parcels[slots[w].parcel].address + slots[w].offset, ends[w].num_rows);
 }
 
+void tli_parcels_divide(tli_parcel_t *receives, int num_receives, int stage, int64_t least_bytes)
+{
+    int64_t left = 0;  /* [bytes] in no part yet */
+    int64_t bytes = 0; /* in this part */
+    int part = 0;
+    for (int p = 0; p < num_receives; p++)
+        left += receives[p].stage == stage ? receives[p].bytes : 0;
+    if (least_bytes < (left + TLI_MOST_PARTS - 1) / TLI_MOST_PARTS)
+        least_bytes = (left + TLI_MOST_PARTS - 1) / TLI_MOST_PARTS;
+    for (int p = 0; p < num_receives; p++) {
+        if (receives[p].stage != stage)
+            continue;
+        if (bytes >= least_bytes && left >= least_bytes) {
+            part++;
+            bytes = 0;
+        }
+        receives[p].part = part;
+        bytes += receives[p].bytes;
+        left -= receives[p].bytes;
+    }
+}
+
 /* --- bind --------------------------------------------------------------------------------------------------------- */
 
 static tulle_status_t make_parcels(tulle_exchange_t *x, const tli_wiring_t *wiring, tli_arena_t *scratch,
@@ -67,6 +90,7 @@ static tulle_status_t make_parcels(tulle_exchange_t *x, const tli_wiring_t *wiri
     tli_parcels_t *parcels = &x->device->parcels;
     TLI_TRY(tli_arena_alloc(&x->arena, steps->num_sends, sizeof *parcels->sends, &parcels->sends));
     TLI_TRY(tli_arena_alloc(&x->arena, steps->num_receives, sizeof *parcels->receives, &parcels->receives));
+    TLI_TRY(tli_arena_alloc(&x->arena, steps->num_receives, sizeof(int), &x->device->part_of_receive));
     TLI_TRY(tli_arena_alloc(scratch, steps->num_sends, sizeof **sent_out, sent_out));
     TLI_TRY(tli_arena_alloc(scratch, steps->num_receives, sizeof **received_out, received_out));
     parcels->num_stages = (int)wiring->num_stages;
@@ -76,6 +100,17 @@ static tulle_status_t make_parcels(tulle_exchange_t *x, const tli_wiring_t *wiri
         fill_parcels(x, steps->receive_ends, steps->num_receives, wiring->arrival, 1, parcels->receives, *received_out);
 done:
     return st;
+}
+
+static void divide_stages(tulle_exchange_t *x, const tli_carrier_t *carrier, const slot_t *received)
+{
+    tli_device_exchange_t *d = x->device;
+    int64_t least_bytes = carrier->arrives_together ? INT64_MAX : LEAST_PART_BYTES;
+    for (int stage = 0; stage < d->parcels.num_stages; stage++)
+        tli_parcels_divide(d->parcels.receives, d->parcels.num_receives, stage, least_bytes);
+    for (int64_t w = 0; w < x->steps.num_receives; w++)
+        if (tli_is_carried(&x->steps.receive_ends[w]))
+            d->part_of_receive[w] = d->parcels.receives[received[w].parcel].part;
 }
 
 /* Bytes of the busiest rank, in the busier direction. */
@@ -140,6 +175,7 @@ tulle_status_t tli_parcels_bind(tulle_exchange_t *x, int first_tag, const tli_wi
     if (!has_parcels)
         goto done;
     TLI_TRY(choose_carrier(x, &carrier));
+    divide_stages(x, carrier, received);
     TLI_TRY(carrier->bind(x->plan->comm, TULLE_OK, first_tag, &d->parcels, &d->channel));
     d->carrier = carrier;
     place_areas(x, x->steps.send_ends, x->steps.num_sends, d->parcels.sends, sent);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Steps become a program: per stage the flags, one kernel for all its copies, one for each of its reductions. Nothing
- * is launched here, and nothing asked of CUDA but memory. */
+ * Steps become a program: per stage the flags, per batch of it one kernel for all copies, one for each reduction.
+ * Nothing is launched here, and nothing asked of CUDA but memory. */
 #include <string.h>
 
 #include "collectives/device.h"
@@ -112,36 +112,65 @@ static void put_operations(const tulle_exchange_t *x, const image_t *image, tli_
 
 /* --- order ------------------------------------------------------------------------------------------------------- */
 
-/* Tasks that need a parcel of the stage before. */
-static tulle_status_t find_late(const tli_steps_t *steps, const tli_wiring_t *wiring, tli_arena_t *arena,
-                                unsigned char **is_late_out)
+/* First batch of its stage in which a task can run that waits for a wire. */
+static int batch_behind(const tulle_exchange_t *x, const tli_wiring_t *wiring, int64_t w, int64_t task)
 {
-    tulle_status_t st = tli_arena_alloc(arena, steps->num_tasks, 1, is_late_out);
-    for (int64_t w = 0; w < steps->num_receives && st == TULLE_OK; w++)
-        for (int64_t i = steps->waiter_ptr[w]; i < steps->waiter_ptr[w + 1]; i++)
-            if (tli_is_carried(&steps->receive_ends[w]) &&
-                wiring->stage_of_task[steps->waiters[i]] == wiring->arrival[w])
-                (*is_late_out)[steps->waiters[i]] = 1;
+    int is_early = !tli_is_carried(&x->steps.receive_ends[w]) || wiring->arrival[w] < wiring->stage_of_task[task];
+    return is_early ? 0 : 1 + x->device->part_of_receive[w];
+}
+
+/* Batches in which tasks run and sends are stored. */
+static tulle_status_t find_batches(const tulle_exchange_t *x, const tli_wiring_t *wiring, tli_arena_t *arena,
+                                   int **of_task_out, int **of_send_out)
+{
+    tulle_status_t st = TULLE_OK;
+    const tli_steps_t *steps = &x->steps;
+    int *of_task = NULL, *of_send = NULL;
+    TLI_TRY(tli_arena_alloc(arena, steps->num_tasks, sizeof *of_task, &of_task));
+    TLI_TRY(tli_arena_alloc(arena, steps->num_sends, sizeof *of_send, &of_send));
+    for (int64_t w = 0; w < steps->num_receives; w++)
+        for (int64_t i = steps->waiter_ptr[w]; i < steps->waiter_ptr[w + 1]; i++) {
+            int *batch = &of_task[steps->waiters[i]], behind = batch_behind(x, wiring, w, steps->waiters[i]);
+            *batch = behind > *batch ? behind : *batch;
+        }
+    for (int64_t t = 0; t < steps->num_tasks; t++)
+        for (int64_t i = 0; i < steps->tasks[t].num_sends; i++)
+            of_send[steps->sends[steps->tasks[t].first_send + i]] = of_task[t];
+    *of_task_out = of_task;
+    *of_send_out = of_send;
+done:
     return st;
 }
 
+/* One at least where a carrier may have to wait for what it sends. */
+static int count_parts(const tli_device_exchange_t *d, int64_t stage)
+{
+    int n = d->carrier != NULL && stage > 0;
+    for (int p = 0; p < d->parcels.num_receives; p++)
+        if (d->parcels.receives[p].stage == stage - 1 && d->parcels.receives[p].part >= n)
+            n = d->parcels.receives[p].part + 1;
+    return n;
+}
+
 /* Tasks by stage and batch, in the order of the steps within one. */
-static tulle_status_t order_tasks(const tulle_exchange_t *x, const tli_wiring_t *wiring, tli_program_t *program)
+static tulle_status_t order_tasks(const tulle_exchange_t *x, const tli_wiring_t *wiring, const int *batch_of_task,
+                                  tli_program_t *program)
 {
     tulle_status_t st = TULLE_OK;
-    unsigned char *is_late = NULL;
     int64_t at = 0;
     TLI_TRY(tli_arena_alloc(&program->arena, x->steps.num_tasks, sizeof *program->tasks, &program->tasks));
     TLI_TRY(tli_arena_alloc(&program->arena, wiring->num_stages + 1, sizeof *program->stages, &program->stages));
-    TLI_TRY(find_late(&x->steps, wiring, &program->arena, &is_late));
     program->num_stages = wiring->num_stages;
-    for (int64_t b = 0; b < wiring->num_stages * TLI_NUM_BATCHES; b++) {
-        tli_batch_t *batch = &program->stages[b / TLI_NUM_BATCHES].batches[b % TLI_NUM_BATCHES];
-        batch->first_task = at;
-        for (int64_t t = 0; t < x->steps.num_tasks; t++)
-            if (wiring->stage_of_task[t] == b / TLI_NUM_BATCHES && is_late[t] == b % TLI_NUM_BATCHES)
-                program->tasks[at++] = t;
-        batch->num_tasks = at - batch->first_task;
+    for (int64_t s = 0; s <= wiring->num_stages; s++) {
+        tli_stage_t *stage = &program->stages[s];
+        stage->num_parts = count_parts(x->device, s);
+        for (int b = 0; b <= stage->num_parts; b++) {
+            stage->batches[b].first_task = at;
+            for (int64_t t = 0; t < x->steps.num_tasks; t++)
+                if (wiring->stage_of_task[t] == s && batch_of_task[t] == b)
+                    program->tasks[at++] = t;
+            stage->batches[b].num_tasks = at - stage->batches[b].first_task;
+        }
     }
 done:
     return st;
@@ -173,9 +202,31 @@ static void add_flag(tli_program_t *program, uint32_t *flag, int is_wait)
     program->flags[program->num_flags++] = (tli_flag_step_t){flag, is_wait, 0};
 }
 
+/* Batch behind which all of a stage is stored for the peer of its first wire. */
+static int last_batch(const tli_steps_t *steps, const tli_wiring_t *wiring, const int *batch_of_send, int64_t w)
+{
+    int last = batch_of_send[w];
+    for (int64_t next = w + 1; next < steps->num_sends && steps->send_ends[next].peer == steps->send_ends[w].peer;
+         next++)
+        if (wiring->tell_arrived[next] == wiring->tell_arrived[w] && batch_of_send[next] > last)
+            last = batch_of_send[next];
+    return last;
+}
+
+static void add_tells(const tulle_exchange_t *x, const tli_wiring_t *wiring, const int *batch_of_send, int64_t stage,
+                      int batch, tli_program_t *program)
+{
+    const tli_steps_t *steps = &x->steps;
+    for (int64_t w = 0; w < steps->num_sends; w++)
+        if (wiring->departure[w] == stage && is_new(steps->send_ends, wiring->tell_arrived, w) &&
+            last_batch(steps, wiring, batch_of_send, w) == batch)
+            add_flag(program, wiring->tell_arrived[w], 0);
+}
+
 /* The word that this rank has started, before anything else; then what the stage before ended with, then what this one
- * begins with. */
-static void add_flags(const tulle_exchange_t *x, const tli_wiring_t *wiring, int64_t stage, tli_program_t *program)
+ * begins with, and what its batches end with but for the last. */
+static void add_flags(const tulle_exchange_t *x, const tli_wiring_t *wiring, const int *batch_of_send, int64_t stage,
+                      tli_program_t *program)
 {
     const tli_steps_t *steps = &x->steps;
     tli_stage_t *s = &program->stages[stage];
@@ -183,9 +234,8 @@ static void add_flags(const tulle_exchange_t *x, const tli_wiring_t *wiring, int
     for (int64_t w = 0; w < steps->num_receives; w++)
         if (stage == 0 && is_new(steps->receive_ends, wiring->tell_ready, w))
             add_flag(program, wiring->tell_ready[w], 0);
-    for (int64_t w = 0; w < steps->num_sends; w++)
-        if (wiring->departure[w] == stage - 1 && is_new(steps->send_ends, wiring->tell_arrived, w))
-            add_flag(program, wiring->tell_arrived[w], 0);
+    if (stage > 0)
+        add_tells(x, wiring, batch_of_send, stage - 1, s[-1].num_parts, program);
     s->num_tells = program->num_flags - s->first_flag;
     for (int64_t w = 0; w < steps->num_receives; w++)
         if (wiring->arrival[w] == stage && is_new(steps->receive_ends, wiring->arrived, w))
@@ -194,6 +244,11 @@ static void add_flags(const tulle_exchange_t *x, const tli_wiring_t *wiring, int
         if (is_new(steps->send_ends, wiring->ready, w) && first_departure(steps, wiring, w) == stage)
             add_flag(program, wiring->ready[w], 1);
     s->num_flags = program->num_flags - s->first_flag;
+    for (int b = 0; b < s->num_parts; b++) {
+        s->batches[b].first_tell = program->num_flags;
+        add_tells(x, wiring, batch_of_send, stage, b, program);
+        s->batches[b].num_tells = program->num_flags - s->batches[b].first_tell;
+    }
 }
 
 tulle_status_t tli_program_build(const tulle_exchange_t *x, const tli_wiring_t *wiring, tli_program_t *program)
@@ -202,18 +257,20 @@ tulle_status_t tli_program_build(const tulle_exchange_t *x, const tli_wiring_t *
     const tli_steps_t *steps = &x->steps;
     int64_t n = num_operations(steps);
     image_t image = {0};
+    int *batch_of_task = NULL, *batch_of_send = NULL;
     TLI_TRY(measure_image(x, program, &image));
     TLI_TRY(tli_device_alloc(TULLE_SPACE_PINNED, (size_t)image.bytes + 1, (void **)&program->image));
     TLI_TRY(tli_device_alloc(TULLE_SPACE_DEVICE, (size_t)image.bytes + 1, (void **)&program->device_image));
     TLI_TRY(tli_arena_alloc(&program->arena, n, sizeof *program->operations, &program->operations));
     TLI_TRY(tli_arena_alloc(&program->arena, 2 * (steps->num_sends + steps->num_receives), sizeof *program->flags,
                             &program->flags));
-    TLI_TRY(tli_arena_alloc(&program->arena, TLI_NUM_BATCHES * wiring->num_stages + n * x->num_fields,
+    TLI_TRY(tli_arena_alloc(&program->arena, TLI_MOST_BATCHES * wiring->num_stages + n * x->num_fields,
                             sizeof *program->launches, &program->launches));
-    TLI_TRY(order_tasks(x, wiring, program));
+    TLI_TRY(find_batches(x, wiring, &program->arena, &batch_of_task, &batch_of_send));
+    TLI_TRY(order_tasks(x, wiring, batch_of_task, program));
     put_operations(x, &image, program);
     for (int64_t stage = 0; stage <= program->num_stages; stage++)
-        add_flags(x, wiring, stage, program);
+        add_flags(x, wiring, batch_of_send, stage, program);
     tli_program_bind(x, program);
 done:
     return st;
@@ -297,16 +354,20 @@ static void add_others(const tulle_exchange_t *x, const tli_batch_t *batch, tli_
     }
 }
 
+static void add_launches(const tulle_exchange_t *x, tli_batch_t *batch, int64_t *num_segments, tli_program_t *program)
+{
+    batch->first_launch = program->num_launches;
+    add_copies(x, batch, num_segments, program);
+    add_others(x, batch, program);
+    batch->num_launches = program->num_launches - batch->first_launch;
+}
+
 void tli_program_bind(const tulle_exchange_t *x, tli_program_t *program)
 {
     int64_t num_segments = 0;
     memcpy(program->areas_image, x->areas, (size_t)(x->num_fields * x->steps.num_areas) * sizeof *x->areas);
     program->num_launches = 0;
-    for (int64_t b = 0; b < program->num_stages * TLI_NUM_BATCHES; b++) {
-        tli_batch_t *batch = &program->stages[b / TLI_NUM_BATCHES].batches[b % TLI_NUM_BATCHES];
-        batch->first_launch = program->num_launches;
-        add_copies(x, batch, &num_segments, program);
-        add_others(x, batch, program);
-        batch->num_launches = program->num_launches - batch->first_launch;
-    }
+    for (int64_t s = 0; s < program->num_stages; s++)
+        for (int b = 0; b <= program->stages[s].num_parts; b++)
+            add_launches(x, &program->stages[s].batches[b], &num_segments, program);
 }

@@ -9,11 +9,15 @@
 
 #include "src/comm.h"
 
+/** Parts of a stage: each costs a launch and a wait. */
+#define TLI_MOST_PARTS 4
+
 /** One end of a parcel. Both ends list those of a peer in the same order. */
 typedef struct tli_parcel {
     int peer;
     int tag;                /* place among the parcels of this peer */
     int stage;              /* that it leaves after; its receiver's next one begins with it */
+    int part;               /* at its receiver: place among the parts of that stage, each waited for by itself */
     int64_t bytes;          /* >= 1 */
     unsigned char *address; /* the carrier's memory, from binding on */
 } tli_parcel_t;
@@ -27,7 +31,8 @@ typedef struct tli_parcels {
 
 typedef struct tli_carrier {
     tulle_transport_t id;
-    int is_host_driven; /* the host hands messages over: it must advance them, and nothing can be captured */
+    int is_host_driven;   /* the host hands messages over: it must advance them, and nothing can be captured */
+    int arrives_together; /* parcels of a stage come as one, and so are one part */
     /** Whether it works in this process. Local; ranks agree on what they find. */
     int (*is_there)(void);
     /** Memory for parcels, and what carries them. Collective, also for ranks that failed before; the current device is
@@ -37,8 +42,9 @@ typedef struct tli_carrier {
     /* A round, on the stream of the program: no allocation or lock of ours, and nobody waits. */
     tulle_status_t (*begin)(void *channel, void *stream);
     tulle_status_t (*depart)(void *channel, int stage, void *stream); /* parcels of the stage are packed */
-    tulle_status_t (*arrive)(void *channel, int stage, void *stream); /* what follows finds those of peers */
-    tulle_status_t (*end)(void *channel, void *stream);               /* what follows may pack again */
+    /* What follows finds those of peers that are in the part. Parts of a stage in their order, the first of each. */
+    tulle_status_t (*arrive)(void *channel, int stage, int part, void *stream);
+    tulle_status_t (*end)(void *channel, void *stream); /* what follows may pack again */
     /** What the host has to do. @retval TULLE_OK nothing more in this round; TULLE_IN_PROGRESS; an error of the carrier
      * @param[out] num_moved messages handed over or taken */
     tulle_status_t (*advance)(void *channel, int *num_moved);

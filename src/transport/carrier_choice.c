@@ -76,7 +76,7 @@ static tulle_status_t run_round(probe_t *p)
     int num_moved = 0;
     TLI_TRY(carrier->begin(p->channel, p->stream));
     TLI_TRY(carrier->depart(p->channel, 0, p->stream));
-    TLI_TRY(carrier->arrive(p->channel, 0, p->stream));
+    TLI_TRY(carrier->arrive(p->channel, 0, 0, p->stream));
     TLI_TRY(carrier->end(p->channel, p->stream));
     TLI_TRY(tli_event_record(p->done, p->stream));
     do {

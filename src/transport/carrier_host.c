@@ -68,6 +68,7 @@ static int add_pieces(const channel_t *channel, int stage, int64_t index, lane_t
             lane->pieces[lane->num++] = (piece_t){.parcel = p,
                                                   .peer = parcels[p].peer,
                                                   .tag = channel->first_tag + parcels[p].tag,
+                                                  .part = parcels[p].part,
                                                   .offset = index * bytes,
                                                   .bytes = left < bytes ? left : bytes};
     }
@@ -189,10 +190,30 @@ static int has_copies(const channel_t *channel)
     return channel->lanes[SENDS_COPIED].num + channel->lanes[RECEIVES_COPIED].num > 0;
 }
 
+/* Among the pieces of a stage, which end there. */
+static int is_last_of_part(const lane_t *lane, int i, int end)
+{
+    int next = i + 1;
+    while (next < end && lane->pieces[next].part != lane->pieces[i].part)
+        next++;
+    return next == end;
+}
+
+/* One stream takes pieces in the order in which all parcels come, so a part is copied when the last of its own is. */
+static tulle_status_t make_events(const channel_t *channel, lane_t *lane)
+{
+    tulle_status_t st = TULLE_OK;
+    for (int stage = 0; stage < channel->parcels->num_stages; stage++)
+        for (int i = lane->first[stage]; i < lane->first[stage + 1]; i++)
+            if (is_last_of_part(lane, i, lane->first[stage + 1]))
+                TLI_TRY(tli_event_create(&lane->pieces[i].came));
+done:
+    return st;
+}
+
 static tulle_status_t make_streams(channel_t *channel)
 {
     tulle_status_t st = TULLE_OK;
-    TLI_TRY(tli_arena_alloc(&channel->arena, channel->parcels->num_stages, sizeof *channel->came, &channel->came));
     if (!has_copies(channel))
         goto done;
     TLI_TRY(tli_stream_create(&channel->outbound));
@@ -200,8 +221,7 @@ static tulle_status_t make_streams(channel_t *channel)
     TLI_TRY(tli_event_create(&channel->forked));
     TLI_TRY(tli_event_create(&channel->packed));
     TLI_TRY(tli_event_create(&channel->left));
-    for (int stage = 0; stage < channel->parcels->num_stages; stage++)
-        TLI_TRY(tli_event_create(&channel->came[stage]));
+    TLI_TRY(make_events(channel, &channel->lanes[RECEIVES_COPIED]));
 done:
     return st;
 }
@@ -230,8 +250,8 @@ static void free_streams(channel_t *channel)
     tli_event_destroy(channel->forked);
     tli_event_destroy(channel->packed);
     tli_event_destroy(channel->left);
-    for (int stage = 0; channel->came != NULL && stage < channel->parcels->num_stages; stage++)
-        tli_event_destroy(channel->came[stage]);
+    for (int i = 0; i < channel->lanes[RECEIVES_COPIED].num; i++)
+        tli_event_destroy(channel->lanes[RECEIVES_COPIED].pieces[i].came);
 }
 
 /* What is under way still has its memory, for ever. */
@@ -313,19 +333,8 @@ static tulle_status_t put_copies(const channel_t *channel, const lane_t *lane, i
         TLI_TRY(tli_stream_flags(stream, &lane->flags[i], 1));
         if (!lane->is_send)
             TLI_TRY(tli_device_copy(rows, piece->memory, (size_t)piece->bytes, stream));
-    }
-done:
-    return st;
-}
-
-static tulle_status_t put_arrivals(channel_t *channel)
-{
-    tulle_status_t st = TULLE_OK;
-    const lane_t *lane = &channel->lanes[RECEIVES_COPIED];
-    for (int stage = 0; stage < channel->parcels->num_stages; stage++) {
-        TLI_TRY(put_copies(channel, lane, stage, channel->inbound));
-        if (num_of_stage(lane, stage) > 0)
-            TLI_TRY(tli_event_record(channel->came[stage], channel->inbound));
+        if (piece->came != NULL)
+            TLI_TRY(tli_event_record(piece->came, stream));
     }
 done:
     return st;
@@ -348,7 +357,8 @@ tulle_status_t tli_host_begin(void *opaque, void *stream)
         TLI_TRY(tli_event_record(channel->forked, stream));
         TLI_TRY(tli_event_order(channel->forked, channel->outbound));
         TLI_TRY(tli_event_order(channel->forked, channel->inbound));
-        TLI_TRY(put_arrivals(channel));
+        for (int stage = 0; stage < channel->parcels->num_stages; stage++)
+            TLI_TRY(put_copies(channel, &channel->lanes[RECEIVES_COPIED], stage, channel->inbound));
     }
 done:
     return st;
@@ -369,13 +379,45 @@ done:
     return st;
 }
 
-tulle_status_t tli_host_arrive(void *opaque, int stage, void *stream)
+/* First piece from i on, and before end, that is in the part, or is not. */
+static int find_piece(const lane_t *lane, int i, int end, int part, int is_in)
+{
+    while (i < end && (lane->pieces[i].part == part) != is_in)
+        i++;
+    return i;
+}
+
+/* Pieces of a part follow each other, but for second ones of very long parcels. */
+static tulle_status_t await_part(const lane_t *lane, int stage, int part, void *stream)
+{
+    tulle_status_t st = TULLE_OK;
+    int end = lane->first[stage + 1], next = find_piece(lane, lane->first[stage], end, part, 1);
+    while (next < end) {
+        int first = next;
+        next = find_piece(lane, first, end, part, 0);
+        TLI_TRY(tli_stream_flags(stream, lane->flags + first, next - first));
+        next = find_piece(lane, next, end, part, 1);
+    }
+done:
+    return st;
+}
+
+static tulle_status_t await_copies(const lane_t *lane, int stage, int part, void *stream)
+{
+    tulle_status_t st = TULLE_OK;
+    for (int i = lane->first[stage]; i < lane->first[stage + 1]; i++)
+        if (lane->pieces[i].part == part && lane->pieces[i].came != NULL)
+            TLI_TRY(tli_event_order(lane->pieces[i].came, stream));
+done:
+    return st;
+}
+
+tulle_status_t tli_host_arrive(void *opaque, int stage, int part, void *stream)
 {
     tulle_status_t st = TULLE_OK;
     channel_t *channel = opaque;
-    TLI_TRY(put_flags(&channel->lanes[RECEIVES], stage, stream));
-    if (num_of_stage(&channel->lanes[RECEIVES_COPIED], stage) > 0)
-        TLI_TRY(tli_event_order(channel->came[stage], stream));
+    TLI_TRY(await_part(&channel->lanes[RECEIVES], stage, part, stream));
+    TLI_TRY(await_copies(&channel->lanes[RECEIVES_COPIED], stage, part, stream));
 done:
     return st;
 }

@@ -18,8 +18,10 @@
 /** One message. Those of one parcel have its peer and tag, and are sent and received in their order. */
 typedef struct tli_piece {
     int parcel, peer, tag;
+    int part;              /* of the stage that begins with it */
     int64_t offset, bytes; /* of the parcel */
     unsigned char *memory; /* what is sent, or received into */
+    void *came;            /* event: all copied pieces of the part are there; NULL: this is not the last of them */
 } tli_piece_t;
 
 /** Pieces in the order in which the stream hands them over, or waits for them: by stage. */
@@ -59,7 +61,6 @@ typedef struct tli_host_channel {
     unsigned char *device;        /* parcels that are copied, or that are sent from there */
     void *outbound, *inbound;     /* streams of copies */
     void *forked, *packed, *left; /* events: copies may begin; a stage's parcels are packed; all were copied */
-    void **came;                  /* [num_stages] events: that stage's were copied */
     tli_arena_t arena;
 } tli_host_channel_t;
 
@@ -90,7 +91,7 @@ tulle_status_t tli_host_bind(const tli_messages_t *kind, tulle_comm_t *comm, tul
                              int first_tag, tli_parcels_t *parcels, void **channel_out);
 tulle_status_t tli_host_begin(void *channel, void *stream);
 tulle_status_t tli_host_depart(void *channel, int stage, void *stream);
-tulle_status_t tli_host_arrive(void *channel, int stage, void *stream);
+tulle_status_t tli_host_arrive(void *channel, int stage, int part, void *stream);
 tulle_status_t tli_host_end(void *channel, void *stream);
 tulle_status_t tli_host_advance(void *channel, int *num_moved);
 int tli_host_awaits(const void *channel);

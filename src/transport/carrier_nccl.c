@@ -220,9 +220,11 @@ done:
     return st;
 }
 
-static tulle_status_t nccl_arrive(void *opaque, int stage, void *stream)
+/* Also behind what was only sent: its parcels are packed again by what follows. */
+static tulle_status_t nccl_arrive(void *opaque, int stage, int part, void *stream)
 {
     channel_t *channel = opaque;
+    (void)part;
     int is_empty = channel->first[stage + 1] == channel->first[stage];
     return is_empty ? TULLE_OK : tli_event_order(channel->came[stage], stream);
 }
@@ -255,6 +257,7 @@ static void nccl_give_up(void *opaque)
 const tli_carrier_t tli_carrier_nccl = {
     .id = TULLE_TRANSPORT_NCCL,
     .is_host_driven = 0,
+    .arrives_together = 1,
     .is_there = tli_nccl_is_there,
     .bind = nccl_bind,
     .begin = nccl_begin,

@@ -53,6 +53,7 @@ static void test_carriers_long_parcels_match_naive_exchange(void **state)
     for (int c = 0; (carrier = carrier_at(&c)) != NULL;) {
         check_long_parcels(carrier->id, TULLE_GATHER, TULLE_STRATEGY_BALANCED);
         check_long_parcels(carrier->id, TULLE_SCATTER, TULLE_STRATEGY_DIRECT);
+        check_long_parcels(carrier->id, TULLE_SCATTER, TULLE_STRATEGY_AGGREGATED);
     }
 }
 
