@@ -10,6 +10,7 @@
 #include "src/transport/carrier_choice.h"
 
 #define FEW_ROWS     8
+#define MEGABYTE     ((int64_t)1 << 20)
 #define SMALL_REPEAT 100
 #define IN_FLIGHT    20
 
@@ -147,6 +148,42 @@ done:
     return st;
 }
 
+/* Rows of other nodes cross rail by rail, so many of each rank. Everybody needs all rows, or the rail's alone. */
+static tulle_status_t time_rails(const between_t *b, int64_t bytes, int is_passed_on, tulle_transport_t transport,
+                                 double *us_out)
+{
+    tulle_status_t st = TULLE_OK;
+    perf_ring_t ring = {.gpu = b->gpu,
+                        .step = is_passed_on ? 1 : b->step,
+                        .num_owned = bytes / PERF_RING_ROW_BYTES,
+                        .strategy = TULLE_STRATEGY_RAIL};
+    double seconds = 0, starting = 0;
+    ring.num_needed = (b->gpu->num_ranks / ring.step - 1) * ring.num_owned;
+    TLI_TRY(perf_ring_open(&ring, b->comm, TULLE_GHOST_ORDER_PLAN, transport));
+    TLI_TRY(perf_ring_time(&ring, NULL, 2, 1, &seconds, &starting));
+    TLI_TRY(perf_ring_check(&ring));
+    /* Of so many rows, and for so many transports, that it is done fewer times. */
+    TLI_TRY(perf_ring_time(&ring, NULL, 1 + b->gpu->repeat / 4, 1, &seconds, &starting));
+    *us_out = 1e6 * seconds;
+done:
+    perf_ring_close(&ring);
+    return st;
+}
+
+/* What passing on inside nodes adds to the crossing alone. */
+static tulle_status_t measure_passing_on(const between_t *b, int64_t megabytes, tulle_transport_t transport)
+{
+    tulle_status_t st = TULLE_OK;
+    double us = 0, alone = 0;
+    char what[32];
+    TLI_TRY(time_rails(b, megabytes * MEGABYTE, 0, transport, &alone));
+    TLI_TRY(time_rails(b, megabytes * MEGABYTE, 1, transport, &us));
+    snprintf(what, sizeof what, "%lldMB-passed-on", (long long)megabytes);
+    print(b, what, tulle_transport_name(transport), us, "us", alone);
+done:
+    return st;
+}
+
 /* A small exchange beside its slower part: the carrier's message alone, or an exchange inside nodes. */
 static tulle_status_t measure_carrier(const between_t *b, int c)
 {
@@ -163,6 +200,8 @@ static tulle_status_t measure_carrier(const between_t *b, int c)
         print(b, "small-graph", name, us, "us", 0);
     }
     TLI_TRY(measure_large(b, transport));
+    TLI_TRY(measure_passing_on(b, 1, transport));
+    TLI_TRY(measure_passing_on(b, 4, transport));
 done:
     return st;
 }

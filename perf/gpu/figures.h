@@ -25,13 +25,15 @@ void perf_gpu_print(const perf_gpu_t *gpu, const char *name, double value, const
 
 /** Copies, gathers, places and reductions of this rank's GPU. */
 tulle_status_t perf_gpu_measure_kernels(perf_gpu_t *gpu);
-/** A bound exchange in a ring of ranks, every row 256 bytes. */
+/** A bound exchange in a ring of ranks, every row 256 bytes. A rank needs those of the rank step along, then, while
+ * more are needed than that one has, of the rank step further on. */
 typedef struct perf_ring {
     perf_gpu_t *gpu;
-    int step; /* whose rows a rank needs: those of the rank so far along */
+    int step;
+    tulle_strategy_t strategy;
     int64_t num_owned, num_needed;
-    int64_t *needed, *image; /* on the host */
-    int64_t *owned, *ghost;  /* on the device */
+    int64_t *needed, *position, *image; /* on the host */
+    int64_t *owned, *ghost;             /* on the device */
     tulle_plan_t *plan;
     tulle_exchange_t *exchange;
     tli_arena_t arena;
@@ -57,7 +59,7 @@ tulle_status_t perf_gpu_measure_exchanges(perf_gpu_t *gpu, tulle_comm_t *comm);
 
 /** Exchanges between declared nodes, by every transport that leads from node to node: large ones beside the slower of
  * what such a message crosses, the bus and the wire, each alone; small ones beside the slower of a message of MPI and
- * an exchange inside nodes. @collective all ranks */
+ * an exchange inside nodes; rows that are passed on to all ranks beside their crossing alone. @collective all ranks */
 tulle_status_t perf_gpu_measure_between_nodes(perf_gpu_t *gpu, const char *topology);
 
 /** Products of rows on the GPU, by each library that is there. @collective all ranks */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A ring of ranks, each with as many rows as it needs of another. */
+ * A ring of ranks, each with as many rows as it needs of another, or of each of several. */
 #include "perf/gpu/figures.h"
 #include "src/agree.h"
 #include "src/device/device.h"
@@ -20,15 +20,16 @@ done:
     return st;
 }
 
-/* Ghost rows ascend in both orders: they come from one rank. */
 tulle_status_t perf_ring_check(perf_ring_t *ring)
 {
     tulle_status_t st = TULLE_OK;
     TLI_TRY(
         tli_device_copy(ring->image, ring->ghost, (size_t)(ring->num_needed * PERF_RING_ROW_BYTES), ring->gpu->stream));
     TLI_TRY(tli_device_synchronize(ring->gpu->stream));
+    TLI_TRY(tulle_plan_ghost_order(ring->plan, ring->position));
     for (int64_t i = 0; i < ring->num_needed * ROW_WORDS; i++)
-        ring->gpu->num_wrong += ring->image[i] != ring->needed[0] * ROW_WORDS + i;
+        ring->gpu->num_wrong += ring->image[ring->position[i / ROW_WORDS] * ROW_WORDS + i % ROW_WORDS] !=
+                                ring->needed[i / ROW_WORDS] * ROW_WORDS + i % ROW_WORDS;
 done:
     return st;
 }
@@ -36,13 +37,16 @@ done:
 static tulle_status_t alloc_ring(perf_ring_t *ring)
 {
     tulle_status_t st = TULLE_OK;
-    size_t bytes = (size_t)(ring->num_owned * PERF_RING_ROW_BYTES);
-    TLI_TRY(tli_arena_alloc(&ring->arena, ring->num_owned, sizeof *ring->needed, &ring->needed));
-    TLI_TRY(tli_arena_alloc(&ring->arena, ring->num_owned * ROW_WORDS, sizeof *ring->image, &ring->image));
-    TLI_TRY(tulle_alloc(TULLE_SPACE_DEVICE, bytes, (void **)&ring->owned));
-    TLI_TRY(tulle_alloc(TULLE_SPACE_DEVICE, bytes, (void **)&ring->ghost));
-    for (int64_t i = 0; i < ring->num_owned; i++)
-        ring->needed[i] = (ring->gpu->rank + ring->step) % ring->gpu->num_ranks * ring->num_owned + i;
+    int64_t n = ring->num_owned > ring->num_needed ? ring->num_owned : ring->num_needed;
+    TLI_TRY(tli_arena_alloc(&ring->arena, n, sizeof *ring->needed, &ring->needed));
+    TLI_TRY(tli_arena_alloc(&ring->arena, n, sizeof *ring->position, &ring->position));
+    TLI_TRY(tli_arena_alloc(&ring->arena, n * ROW_WORDS, sizeof *ring->image, &ring->image));
+    TLI_TRY(tulle_alloc(TULLE_SPACE_DEVICE, (size_t)(ring->num_owned * PERF_RING_ROW_BYTES), (void **)&ring->owned));
+    TLI_TRY(tulle_alloc(TULLE_SPACE_DEVICE, (size_t)(n * PERF_RING_ROW_BYTES), (void **)&ring->ghost));
+    for (int64_t i = 0; i < n; i++) {
+        int64_t owner = (ring->gpu->rank + ring->step * (1 + i / ring->num_owned)) % ring->gpu->num_ranks;
+        ring->needed[i] = owner * ring->num_owned + i % ring->num_owned;
+    }
     TLI_TRY(fill(ring));
 done:
     return st;
@@ -58,6 +62,7 @@ tulle_status_t perf_ring_open(perf_ring_t *ring, tulle_comm_t *comm, tulle_ghost
     tulle_pattern_t *pattern = NULL;
     TLI_TRY(tli_agree(MPI_COMM_WORLD, alloc_ring(ring)));
     plan_options.ghost_order = order;
+    plan_options.strategy = ring->strategy;
     plan_options.row_bytes = PERF_RING_ROW_BYTES;
     options.transport = transport;
     tulle_field_t field = {ring->owned, ring->ghost, TULLE_I64, ROW_WORDS, 0, 0};
