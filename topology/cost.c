@@ -41,23 +41,35 @@ static double last_piece_ns(const tulle_link_t *link, const tli_load_t *load)
     return fmin(mean_bytes, PIECE_BYTES) / 2 / link->bytes_per_second * NS_PER_SECOND;
 }
 
-/* The first message of each rank takes its turn with those of the others of its group; then each rank goes on alone. */
-static double starting_ns(const tulle_topology_t *topology, int level, int num_ranks, double messages)
+/* Whether rows from other nodes go on inside. */
+static int is_passed_on(const tulle_topology_t *topology, const tli_load_t *load)
 {
+    int num_hops = 0;
+    for (int level = 1; level < topology->num_levels; level++)
+        num_hops += load->hops[level];
+    return num_hops > 0;
+}
+
+/* The first message of each rank takes its turn with those of the others of its group; then each rank goes on alone.
+ * Ranks that have got a message from another node take turns once more where they pass its rows on. */
+static double starting_ns(const tulle_topology_t *topology, int level, int num_ranks, const tli_load_t *load)
+{
+    double messages = (double)load->messages[level];
     const tulle_link_t *link = &topology->levels[level].link;
     double overhead_ns = link->overhead_ns > 0 ? link->overhead_ns : link->latency_ns;
     double first = fmin(messages, num_ranks) / groups_per_node(topology, level, num_ranks); /* of one group */
-    return link->group_overhead_ns * fmax(0.0, first - 1.0) + overhead_ns * fmax(0.0, messages / num_ranks - 1.0);
+    double turns = (level == 0 && is_passed_on(topology, load) ? 2.0 : 1.0) * fmax(0.0, first - 1.0);
+    return link->group_overhead_ns * turns + overhead_ns * fmax(0.0, messages / num_ranks - 1.0);
 }
 
 static double level_ns(const tulle_topology_t *topology, int level, int num_ranks, const tli_load_t *load)
 {
     const tulle_link_t *link = &topology->levels[level].link;
-    double messages = (double)load->messages[level], bytes = (double)load->bytes[level];
+    double bytes = (double)load->bytes[level];
     double seconds = bytes / rate_of_level(topology, level, num_ranks, load->messages[level]);
     if (level == 0)
         seconds = fmax(seconds, (double)load->busiest_bytes / link->bytes_per_second);
-    double starting = starting_ns(topology, level, num_ranks, messages), moving = seconds * NS_PER_SECOND;
+    double starting = starting_ns(topology, level, num_ranks, load), moving = seconds * NS_PER_SECOND;
     return link->latency_ns * load->hops[level] + fmax(starting, moving) + NOT_HIDDEN * fmin(starting, moving) +
            (level == 0 ? last_piece_ns(link, load) : 0.0);
 }

@@ -19,13 +19,15 @@ typedef struct tli_load {
 
 /**
  * Time for a node's share of one exchange: the max-rate model, over all levels. The first messages of the ranks of a
- * group take turns, then each rank starts its further ones by itself; meanwhile bytes leave a group by its links, of
- * which m messages use at most m, and no faster than the group can inject. Of these two most of the shorter hides
+ * group take turns, between nodes twice where rows are passed on inside, then each rank starts its further ones by
+ * itself; meanwhile bytes leave a group by its links, of which m messages use at most m, and no faster than the group
+ * can inject. Of these two most of the shorter hides
  * behind the longer. A hop that waits for another pays its latency on top. Between nodes one rank drives one link, and
  * half of the last message, or of its last piece, is waited for with nothing to hide behind.
  *
  *     T = sum over levels: latency * hops + max(s, b) + 0.15 min(s, b) + p,
- *         s = group overhead * (ranks of a group that send - 1) + overhead * (messages / ranks - 1), b = bytes / rate,
+ *         s = turns * group overhead * (ranks of a group that send - 1) + overhead * (messages / ranks - 1),
+ *         turns = 2 between nodes if any inner level has hops, else 1, b = bytes / rate,
  *         rate = min(group rate, links * bandwidth, messages * bandwidth), the first two of all groups in the node,
  *         p = min(bytes / messages, 64 KiB) / 2 / bandwidth, between nodes only
  *

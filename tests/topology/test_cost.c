@@ -127,6 +127,21 @@ static void test_load_further_ranks_of_a_group_cost_its_overhead(void **state)
     tulle_topology_destroy(&topology);
 }
 
+static void test_load_ranks_that_pass_rows_on_take_turns_once_more(void **state)
+{
+    tulle_topology_t *topology = small_machine(1);
+    tulle_link_t node = {1000.0, 1e9, 1, 200.0, 0, 50.0};
+    tli_load_t load = {.messages = {4, 0, 3}, .hops = {1, 0, 0}};
+    assert_int_equal(tulle_topology_set_link(topology, 0, &node), TULLE_OK);
+    assert_near(tli_cost_load_ns(topology, 4, &load), 1000 + 3 * 50);
+    load.hops[2] = 1;
+    assert_near(tli_cost_load_ns(topology, 4, &load), 1000 + 2 * 3 * 50 + 10);
+    load.hops[2] = 2;
+    load.messages[0] = 1; /* by one rank alone */
+    assert_near(tli_cost_load_ns(topology, 4, &load), 1000 + 2 * 10);
+    tulle_topology_destroy(&topology);
+}
+
 static void test_load_starting_messages_hides_mostly_behind_moving_bytes(void **state)
 {
     tulle_topology_t *topology = small_machine(1);
@@ -180,6 +195,7 @@ int main(void)
         cmocka_unit_test(test_load_one_rank_drives_one_link),
         cmocka_unit_test(test_load_half_of_the_last_message_is_waited_for_but_no_more_than_of_a_piece),
         cmocka_unit_test(test_load_further_ranks_of_a_group_cost_its_overhead),
+        cmocka_unit_test(test_load_ranks_that_pass_rows_on_take_turns_once_more),
         cmocka_unit_test(test_load_starting_messages_hides_mostly_behind_moving_bytes),
         cmocka_unit_test(test_load_hops_that_wait_add_their_latency),
         cmocka_unit_test(test_load_random_machines_more_costs_more),
