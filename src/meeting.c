@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "src/comm.h"
+#include "src/start_line.h"
 
 #define LINE      64
 #define LEAST_NAP 250000 /* [ns] */
@@ -42,8 +43,6 @@ typedef struct tli_hall {
     seat_t seats[];
 } hall_t;
 
-_Static_assert(sizeof(tli_block_name_t) <= TLI_MOST_TOLD * sizeof(int64_t), "a hall can be told");
-
 /* One wait of a rank. */
 typedef struct patience {
     tulle_comm_t *comm;
@@ -53,13 +52,6 @@ typedef struct patience {
 } patience_t;
 
 /* --- waiting ----------------------------------------------------------------------------------------------------- */
-
-static double now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
 
 static void sleep_until_changed(gauge_t *gauge, uint32_t seen, long nap_ns)
 {
@@ -97,12 +89,12 @@ static tulle_status_t give_up(const patience_t *p)
 static tulle_status_t wait_a_little(patience_t *p, gauge_t *gauge, uint32_t seen)
 {
     tulle_status_t st = TULLE_OK;
-    double before = now();
+    double before = tli_clock();
     p->began = p->began > 0 ? p->began : before;
     if (p->limit_ms > 0 && (before - p->began) * 1e3 >= (double)p->limit_ms)
         return give_up(p);
     sched_yield();
-    if (gauge != NULL && now() - before > LONG) {
+    if (gauge != NULL && tli_clock() - before > LONG) {
         sleep_until_changed(gauge, seen, p->nap_ns);
         p->nap_ns = 2 * p->nap_ns < MOST_NAP ? 2 * p->nap_ns : MOST_NAP;
     }

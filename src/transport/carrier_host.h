@@ -98,4 +98,12 @@ int tli_host_awaits(const void *channel);
 void tli_host_give_up(void *channel);
 void tli_host_unbind(void *channel);
 
+/** Such a carrier, of which only these three differ. */
+#define TLI_HOST_CARRIER(transport, is_there_function, bind_function)                                                  \
+    {                                                                                                                  \
+        .id = (transport), .is_host_driven = 1, .is_there = (is_there_function), .bind = (bind_function),              \
+        .begin = tli_host_begin, .depart = tli_host_depart, .arrive = tli_host_arrive, .end = tli_host_end,            \
+        .advance = tli_host_advance, .awaits = tli_host_awaits, .give_up = tli_host_give_up, .unbind = tli_host_unbind \
+    }
+
 #endif

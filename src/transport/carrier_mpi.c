@@ -164,32 +164,8 @@ static tulle_status_t device_bind(tulle_comm_t *comm, tulle_status_t local, int 
     return tli_host_bind(&mpi_messages, comm, local, 0, first_tag, parcels, channel_out);
 }
 
-const tli_carrier_t tli_carrier_mpi_staged = {
-    .id = TULLE_TRANSPORT_MPI_STAGED,
-    .is_host_driven = 1,
-    .is_there = tli_device_is_built,
-    .bind = staged_bind,
-    .begin = tli_host_begin,
-    .depart = tli_host_depart,
-    .arrive = tli_host_arrive,
-    .end = tli_host_end,
-    .advance = tli_host_advance,
-    .awaits = tli_host_awaits,
-    .give_up = tli_host_give_up,
-    .unbind = tli_host_unbind,
-};
+const tli_carrier_t tli_carrier_mpi_staged =
+    TLI_HOST_CARRIER(TULLE_TRANSPORT_MPI_STAGED, tli_device_is_built, staged_bind);
 
-const tli_carrier_t tli_carrier_mpi_device = {
-    .id = TULLE_TRANSPORT_MPI_DEVICE,
-    .is_host_driven = 1,
-    .is_there = tli_mpi_takes_device_memory,
-    .bind = device_bind,
-    .begin = tli_host_begin,
-    .depart = tli_host_depart,
-    .arrive = tli_host_arrive,
-    .end = tli_host_end,
-    .advance = tli_host_advance,
-    .awaits = tli_host_awaits,
-    .give_up = tli_host_give_up,
-    .unbind = tli_host_unbind,
-};
+const tli_carrier_t tli_carrier_mpi_device =
+    TLI_HOST_CARRIER(TULLE_TRANSPORT_MPI_DEVICE, tli_mpi_takes_device_memory, device_bind);

@@ -288,32 +288,7 @@ static int device_is_there(void)
     return is_there;
 }
 
-const tli_carrier_t tli_carrier_ucx_staged = {
-    .id = TULLE_TRANSPORT_UCX_STAGED,
-    .is_host_driven = 1,
-    .is_there = tli_device_is_built,
-    .bind = staged_bind,
-    .begin = tli_host_begin,
-    .depart = tli_host_depart,
-    .arrive = tli_host_arrive,
-    .end = tli_host_end,
-    .advance = tli_host_advance,
-    .awaits = tli_host_awaits,
-    .give_up = tli_host_give_up,
-    .unbind = tli_host_unbind,
-};
+const tli_carrier_t tli_carrier_ucx_staged =
+    TLI_HOST_CARRIER(TULLE_TRANSPORT_UCX_STAGED, tli_device_is_built, staged_bind);
 
-const tli_carrier_t tli_carrier_ucx_device = {
-    .id = TULLE_TRANSPORT_UCX_DEVICE,
-    .is_host_driven = 1,
-    .is_there = device_is_there,
-    .bind = device_bind,
-    .begin = tli_host_begin,
-    .depart = tli_host_depart,
-    .arrive = tli_host_arrive,
-    .end = tli_host_end,
-    .advance = tli_host_advance,
-    .awaits = tli_host_awaits,
-    .give_up = tli_host_give_up,
-    .unbind = tli_host_unbind,
-};
+const tli_carrier_t tli_carrier_ucx_device = TLI_HOST_CARRIER(TULLE_TRANSPORT_UCX_DEVICE, device_is_there, device_bind);
