@@ -50,6 +50,7 @@ static tulle_status_t alloc_ends(tulle_exchange_t *x, tli_arena_t *scratch, ends
     TLI_TRY(tli_arena_alloc(scratch, steps->num_receives, 1, &ends->receive_transport));
     TLI_TRY(tli_arena_alloc(scratch, steps->num_receives, sizeof *ends->deliveries, &ends->deliveries));
     TLI_TRY(tli_arena_alloc(&x->arena, steps->num_tasks, sizeof *x->missing, &x->missing));
+    TLI_TRY(tli_arena_alloc_raw(&x->arena, steps->num_tasks, sizeof *x->ready.tasks, &x->ready.tasks));
     TLI_TRY(tli_arena_alloc(&x->arena, steps->num_receives, sizeof *x->arrived, &x->arrived));
     TLI_TRY(tli_arena_alloc(&x->arena, steps->num_receives, 1, &x->has_arrived));
     TLI_TRY(tli_arena_alloc(&x->arena, x->num_fields * steps->num_areas, sizeof *x->areas, &x->areas));

@@ -6,6 +6,7 @@
 #include <tulle/exchange.h>
 
 #include "collectives/chunks.h"
+#include "collectives/ready.h"
 #include "collectives/steps.h"
 #include "src/device/pack.h"
 #include "src/device/wire_rows.h"
@@ -50,6 +51,7 @@ struct tulle_exchange {
     tli_phase_t phase;
     tulle_error_t failure;              /* of a failed exchange */
     int64_t *missing;                   /* [num_tasks] arrivals that the task still waits for, in this round */
+    tli_ready_t ready;                  /* tasks that wait for nothing any more */
     int64_t num_unfinished;             /* tasks not yet run in this round */
     int64_t num_unarrived;              /* receiving wires */
     unsigned char *has_arrived;         /* [num_receives] in this round, to say who is waited for */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Running an exchange: an arrival runs the tasks that waited for it alone. Nothing here allocates, locks or logs.
+ * Running an exchange: arrivals run the tasks that waited for them alone. Nothing here allocates, locks or logs.
  *
  * Others may wait for rows that this rank passes on in an exchange that it is not waiting for itself. So test and wait
  * advance every exchange in flight, and ranks may wait for several in different orders. */
@@ -92,15 +92,22 @@ done:
     return st;
 }
 
-static tulle_status_t handle_arrival(tulle_exchange_t *x, int wire)
+static void handle_arrival(tulle_exchange_t *x, int wire)
 {
-    tulle_status_t st = TULLE_OK;
     const tli_steps_t *steps = &x->steps;
     x->num_unarrived--;
     x->has_arrived[wire] = 1;
     for (int64_t i = steps->waiter_ptr[wire]; i < steps->waiter_ptr[wire + 1]; i++)
         if (--x->missing[steps->waiters[i]] == 0)
-            TLI_TRY(run_task(x, steps->waiters[i]));
+            tli_ready_add(&x->ready, steps->waiters[i]);
+}
+
+/* In the order of the steps, whichever message of this poll came first: those of a node are there all at once. */
+static tulle_status_t run_ready(tulle_exchange_t *x)
+{
+    tulle_status_t st = TULLE_OK;
+    while (x->ready.num > 0)
+        TLI_TRY(run_task(x, tli_ready_take(&x->ready)));
 done:
     return st;
 }
@@ -113,9 +120,10 @@ static tulle_status_t poll_transports(tulle_exchange_t *x, int *num_arrived_out)
         int num_arrived = 0;
         TLI_TRY(tli_transports[t]->poll(x->channels[t], x->arrived, &num_arrived));
         for (int i = 0; i < num_arrived; i++)
-            TLI_TRY(handle_arrival(x, x->arrived[i]));
+            handle_arrival(x, x->arrived[i]);
         *num_arrived_out += num_arrived;
     }
+    TLI_TRY(run_ready(x));
 done:
     return st;
 }

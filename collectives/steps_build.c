@@ -5,6 +5,9 @@
 #include "src/fault.h"
 #include "src/sort.h"
 
+/* Of the rows for a peer: how closely what all peers are sent keeps pace. */
+#define SHARES 64
+
 int64_t tli_add_area(tli_steps_builder_t *b, tli_area_kind_t kind, int64_t rows, int64_t wire)
 {
     b->steps.areas[b->steps.num_areas] = (tli_area_t){kind, rows, wire, TULLE_WIRE_PRECISION_NONE};
@@ -62,22 +65,39 @@ void tli_add_send(tli_steps_builder_t *b, tli_task_t *task, int64_t wire)
     task->num_sends++;
 }
 
+/* Rows for each peer, all its messages and chunks together; they follow one another. */
+static int64_t count_rows_for_peer(const tli_steps_builder_t *b, int64_t first, int64_t *end_out)
+{
+    const tli_end_t *ends = b->steps.send_ends;
+    int64_t num_rows = 0, m = first;
+    for (; m < b->steps.num_sends && ends[m].peer == ends[first].peer; m++)
+        num_rows += ends[m].num_rows;
+    *end_out = m;
+    return num_rows;
+}
+
 tulle_status_t tli_order_sends(tli_steps_builder_t *b, int64_t **order_out)
 {
     tulle_status_t st = TULLE_OK;
-    int64_t *records = NULL, *scratch = NULL, n = b->steps.num_sends, rows_to_come = 0;
-    TLI_TRY(tli_arena_alloc_raw(&b->scratch, n, 2 * sizeof *records, &records));
-    TLI_TRY(tli_arena_alloc_raw(&b->scratch, n, 2 * sizeof *scratch, &scratch));
+    const tulle_comm_t *comm = b->plan->comm;
+    const tli_end_t *ends = b->steps.send_ends;
+    int64_t *records = NULL, *scratch = NULL, n = b->steps.num_sends;
+    TLI_TRY(tli_arena_alloc_raw(&b->scratch, n, 3 * sizeof *records, &records));
+    TLI_TRY(tli_arena_alloc_raw(&b->scratch, n, 3 * sizeof *scratch, &scratch));
     TLI_TRY(tli_arena_alloc_raw(&b->scratch, n, sizeof **order_out, order_out));
-    for (int64_t m = n - 1; m >= 0; m--) {
-        int is_last = m == n - 1 || b->steps.send_ends[m + 1].peer != b->steps.send_ends[m].peer;
-        rows_to_come = (is_last ? 0 : rows_to_come) + b->steps.send_ends[m].num_rows;
-        records[2 * m] = INT64_MAX - rows_to_come;
-        records[2 * m + 1] = m;
+    for (int64_t first = 0, end = 0; first < n; first = end) {
+        double all = (double)count_rows_for_peer(b, first, &end), before = 0; /* no message is empty */
+        for (int64_t m = first; m < end; m++) {
+            double middle = before + (double)ends[m].num_rows / 2;
+            records[3 * m] = (int64_t)(SHARES * middle / all);
+            records[3 * m + 1] = (ends[m].peer - comm->rank + comm->size) % comm->size;
+            records[3 * m + 2] = m;
+            before += (double)ends[m].num_rows;
+        }
     }
-    tli_sort(records, scratch, n, 2, 0);
+    tli_sort_by(records, scratch, n, 3, 2);
     for (int64_t i = 0; i < n; i++)
-        (*order_out)[i] = records[2 * i + 1];
+        (*order_out)[i] = records[3 * i + 2];
 done:
     return st;
 }

@@ -64,7 +64,9 @@ tli_operation_t *tli_add_operation(tli_steps_builder_t *b, tli_task_t *task, int
 void tli_name_targets(const tli_steps_builder_t *b, tli_operation_t *operation, const int64_t *index);
 void tli_name_sources(const tli_steps_builder_t *b, tli_operation_t *operation, const int64_t *index);
 void tli_add_send(tli_steps_builder_t *b, tli_task_t *task, int64_t wire);
-/** Outgoing messages and chunks: to whom most is still to be sent comes first, as it takes longest.
+/** Outgoing messages and chunks: all peers are sent the same share of their rows in the same time, so that no link that
+ * leads to one of them is idle while others wait; where that leaves a choice, the next rank comes first, so that not
+ * all begin with the same one.
  * @param[out] order_out [num_sends] in the builder's scratch */
 tulle_status_t tli_order_sends(tli_steps_builder_t *b, int64_t **order_out);
 void tli_add_release(tli_steps_builder_t *b, tli_task_t *task, int64_t wire);
