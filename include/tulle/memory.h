@@ -53,7 +53,7 @@ TULLE_API void tulle_free(void **memory);
  * @param[out] space_out untouched on failure
  * @retval TULLE_ERR_ARG       space_out is NULL
  * @retval TULLE_ERR_TRANSPORT the CUDA runtime failed
- * @collective no   @threads any   @cost a query of the CUDA driver: for binding buffers, not for every iteration
+ * @collective no   @threads any   @cost a query of the CUDA driver, where it is loaded
  */
 TULLE_API tulle_status_t tulle_space_of(const void *pointer, tulle_space_t *space_out);
 

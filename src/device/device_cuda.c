@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The CUDA runtime behind device.h. Nothing here runs before somebody asks for device memory: the runtime loads the
  * driver at its first call, so a program on plain host memory never pays for it. */
+#define _GNU_SOURCE /* dl_iterate_phdr */
 #include "src/device/device.h"
 
 #include <dlfcn.h>
+#include <link.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -67,12 +70,28 @@ void tli_device_free(tulle_space_t space, void *memory)
         tli_device_fail((int)code, TLI_WHERE, "free");
 }
 
-/* No pointer of CUDA's exists before its driver is in this process. */
+/* dl_iterate_phdr: every entry tells it, so the first is enough. */
+static int read_num_loads(struct dl_phdr_info *info, size_t bytes, void *num_loads)
+{
+    (void)bytes;
+    *(unsigned long long *)num_loads = info->dlpi_adds;
+    return 1;
+}
+
+/* No pointer of CUDA's exists before its driver is in this process. Whether it is takes a look at all directories of
+ * libraries when it is not, 70 us, so nobody looks again until something was loaded. */
 static int has_driver(void)
 {
+    static _Atomic unsigned long long num_loads_without; /* 0: not yet looked */
+    unsigned long long num_loads = 0;
+    dl_iterate_phdr(read_num_loads, &num_loads);
+    if (num_loads > 0 && num_loads == atomic_load(&num_loads_without))
+        return 0;
     void *driver = dlopen("libcuda.so.1", RTLD_LAZY | RTLD_NOLOAD);
     if (driver != NULL)
         dlclose(driver);
+    else
+        atomic_store(&num_loads_without, num_loads);
     return driver != NULL;
 }
 

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Memory in every space: aligned, recognised, given back; where there is no GPU, refused with the reason. */
+#include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "src/arena.h"
+#include "src/device/device.h"
 #include "tests/support/world.h"
 
 static const tulle_space_t spaces[] = {
@@ -91,6 +93,40 @@ static void test_space_of_foreign_memory_is_host(void **state)
     free(heap);
 }
 
+/* The linker sends the library's calls of dlopen() here (--wrap). */
+static int num_searches;
+void *__real_dlopen(const char *name, int flags);
+void *__wrap_dlopen(const char *name, int flags);
+
+void *__wrap_dlopen(const char *name, int flags)
+{
+    num_searches++;
+    return __real_dlopen(name, flags);
+}
+
+static int num_searches_of(const void *pointer)
+{
+    tulle_space_t space = TULLE_SPACE_DEVICE;
+    num_searches = 0;
+    assert_int_equal(tulle_space_of(pointer, &space), TULLE_OK);
+    assert_int_equal(space, TULLE_SPACE_HOST);
+    return num_searches;
+}
+
+/* Products ask for the space of their rows each time. */
+static void test_space_of_searches_the_driver_only_where_libraries_were_loaded(void **state)
+{
+    int on_stack = 0;
+    if (__real_dlopen("libcuda.so.1", RTLD_LAZY | RTLD_NOLOAD) != NULL)
+        skip();
+    num_searches_of(&on_stack);
+    assert_int_equal(num_searches_of(&on_stack), 0);
+    if (__real_dlopen("libBrokenLocale.so.1", RTLD_LAZY) == NULL)
+        skip();
+    assert_int_equal(num_searches_of(&on_stack), tli_device_is_built());
+    assert_int_equal(num_searches_of(&on_stack), 0);
+}
+
 static void test_free_of_nothing_is_fine(void **state)
 {
     void *memory = NULL;
@@ -115,6 +151,7 @@ int main(void)
         cmocka_unit_test(test_alloc_wrong_arguments_are_named),
         cmocka_unit_test(test_alloc_without_memory_fails_and_leaves_nothing),
         cmocka_unit_test(test_space_of_foreign_memory_is_host),
+        cmocka_unit_test(test_space_of_searches_the_driver_only_where_libraries_were_loaded),
         cmocka_unit_test(test_free_of_nothing_is_fine),
         cmocka_unit_test(test_space_name_of_every_value),
     };
