@@ -7,8 +7,10 @@
 #include "collectives/device.h"
 #include "src/agree.h"
 #include "src/options.h"
+#include "topology/model.h"
 
-/* Shorter rows are packed: where they are scattered, a reader would fetch several times what it needs. */
+/* Between domains shorter rows are packed: where they are scattered, a reader would fetch several times what it needs.
+ * Inside of one, what it fetches comes from a cache that it shares. */
 #define LEAST_LENT_BYTES 16
 
 static tulle_status_t copy_fields(tulle_exchange_t *x, const tulle_field_t *fields, int num_fields)
@@ -84,6 +86,14 @@ static void fill_wire(const tulle_exchange_t *x, const tli_end_t *end, tli_wire_
     wire->stride_bytes = is_user ? rows->stride_bytes : 0;
 }
 
+static int is_one_domain(const tulle_comm_t *comm)
+{
+    int is_one = 1, innermost = tulle_topology_num_levels(comm->topology) - 1;
+    for (int r = 0; r < comm->num_shared && is_one; r++)
+        is_one = tli_topology_crossing(comm->topology, comm->rank, comm->shared_ranks[r]) >= innermost;
+    return is_one;
+}
+
 /* The rows that this exchange reads of its caller, if peers had better read them where they lie. Cached and moving
  * exchanges do not know where that will be. */
 static tli_loan_t offer_loan(const tulle_exchange_t *x)
@@ -94,7 +104,8 @@ static tli_loan_t offer_loan(const tulle_exchange_t *x)
     int64_t stride = is_gather ? field->owned_stride : field->ghost_stride;
     tli_loan_t loan = {NULL, 0};
     int may_lend = !x->is_cached && !(is_gather && x->owned_moves) && x->num_fields == 1;
-    if (may_lend && num_rows > 0 && tli_field_row_bytes(field) >= LEAST_LENT_BYTES) {
+    int is_worth_it = tli_field_row_bytes(field) >= LEAST_LENT_BYTES || is_one_domain(x->plan->comm);
+    if (may_lend && num_rows > 0 && is_worth_it) {
         loan.rows = is_gather ? field->owned : field->ghost;
         loan.bytes = ((num_rows - 1) * stride + field->width) * (int64_t)tulle_datatype_size(field->datatype);
     }

@@ -26,7 +26,8 @@ typedef enum tulle_space {
 
 /**
  * Allocate memory for rows; contents undefined. Host memory from here can be read by other ranks of the machine: an
- * exchange of one field of rows of 16 bytes or more then copies each row once, where rows elsewhere are packed first.
+ * exchange of one field then copies each row once, where rows elsewhere are packed first. Where the topology has
+ * several domains in a node, such as sockets, rows below 16 bytes are packed all the same.
  * @param[in]  space      device memory is taken on the calling thread's current CUDA device
  * @param[in]  bytes      0 is fine
  * @param[out] memory_out owned by the caller, free with tulle_free(); 64-byte aligned, other spaces than host 256-byte;

@@ -12,21 +12,57 @@ static inline int64_t at(const int64_t *index, int64_t i)
     return index != NULL ? index[i] : i;
 }
 
-static inline unsigned char *target_of(const tli_copy_args_t *a, int64_t i)
+/* Where the rows of a list begin, in locals: through the arguments a compiler would read all of it again behind each
+ * row that is written, as bytes may be anything. */
+typedef struct places {
+    unsigned char *restrict target;
+    const unsigned char *restrict source;
+    const int64_t *restrict target_index, *restrict source_index;
+    int64_t target_stride, source_stride;
+} places_t;
+
+static inline places_t places_of(const tli_copy_args_t *a)
 {
-    return a->target.base + at(a->target_index, i) * a->target.stride_bytes;
+    return (places_t){a->target.base,  a->source.base,         a->target_index,
+                      a->source_index, a->target.stride_bytes, a->source.stride_bytes};
 }
 
-static inline const unsigned char *source_of(const tli_copy_args_t *a, int64_t i)
+static inline unsigned char *target_of(const places_t *p, int64_t i)
 {
-    return a->source.base + at(a->source_index, i) * a->source.stride_bytes;
+    return p->target + at(p->target_index, i) * p->target_stride;
+}
+
+static inline const unsigned char *source_of(const places_t *p, int64_t i)
+{
+    return p->source + at(p->source_index, i) * p->source_stride;
+}
+
+#define LINE_BYTES           64   /* of a cache */
+#define LEAST_PREFETCH       64   /* [bytes] shorter rows come as fast by themselves */
+#define PREFETCH_AHEAD_BYTES 2048 /* of rows, between one that is copied and one that is asked for */
+
+/* Asks for the rows that lie anywhere; those that follow one another the processor foresees. */
+static inline void prefetch_row(const places_t *p, int64_t i, size_t row_bytes)
+{
+    for (size_t offset = 0; offset < row_bytes; offset += LINE_BYTES) {
+        if (p->source_index != NULL)
+            __builtin_prefetch(source_of(p, i) + offset);
+        if (p->target_index != NULL)
+            __builtin_prefetch(target_of(p, i) + offset, 1);
+    }
 }
 
 /* The size is a constant in each call, so that the copy of a row is a few moves. */
 static inline __attribute__((always_inline)) void copy_fixed(const tli_copy_args_t *a, size_t row_bytes)
 {
-    for (int64_t i = 0; i < a->num_rows; i++)
-        memcpy(target_of(a, i), source_of(a, i), row_bytes);
+    const places_t p = places_of(a);
+    const int64_t num_rows = a->num_rows;
+    const int64_t ahead = row_bytes < LEAST_PREFETCH ? 0 : (int64_t)(PREFETCH_AHEAD_BYTES / row_bytes);
+    for (int64_t i = 0; i < num_rows; i++) {
+        if (ahead > 0 && i + ahead < num_rows)
+            prefetch_row(&p, i + ahead, row_bytes);
+        memcpy(target_of(&p, i), source_of(&p, i), row_bytes);
+    }
 }
 
 static int is_dense(const tli_copy_args_t *a)
@@ -77,12 +113,14 @@ typedef void (*combine_rows_t)(const tli_copy_args_t *args, int64_t width);
 #define COMBINE_ROWS(name)                                                                                             \
     static void name##_rows(const tli_copy_args_t *a, int64_t width)                                                   \
     {                                                                                                                  \
+        const places_t p = places_of(a);                                                                               \
+        const int64_t num_rows = a->num_rows;                                                                          \
         if (width == 1)                                                                                                \
-            for (int64_t i = 0; i < a->num_rows; i++)                                                                  \
-                name(target_of(a, i), source_of(a, i), 1);                                                             \
+            for (int64_t i = 0; i < num_rows; i++)                                                                     \
+                name(target_of(&p, i), source_of(&p, i), 1);                                                           \
         else                                                                                                           \
-            for (int64_t i = 0; i < a->num_rows; i++)                                                                  \
-                name(target_of(a, i), source_of(a, i), width);                                                         \
+            for (int64_t i = 0; i < num_rows; i++)                                                                     \
+                name(target_of(&p, i), source_of(&p, i), width);                                                       \
     }
 #define COMBINE(name, type, expression)                                                                                \
     static void name(void *target, const void *source, int64_t n)                                                      \

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Rows from tulle_alloc() that ranks of the same memory read where they lie: the same values as ever, next to ranks
  * that have none to lend, and nobody gets them back before they were read. */
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -72,7 +73,7 @@ static void test_ranks_without_rows_to_lend_are_packed_for(void **state)
     tulle_comm_destroy(&comm);
 }
 
-static void test_short_rows_and_private_memory_are_not_lent(void **state)
+static void test_small_arrays_and_private_memory_are_not_lent(void **state)
 {
     tulle_comm_t *comm = spt_comm(spt_topology(0), 0);
     tulle_comm_t *apart = spt_comm(spt_topology(0), 1);
@@ -86,6 +87,31 @@ static void test_short_rows_and_private_memory_are_not_lent(void **state)
     tulle_plan_destroy(&plan);
     tulle_comm_destroy(&apart);
     tulle_comm_destroy(&comm);
+}
+
+/* @return messages lent of a gather of large arrays, of all ranks */
+static int64_t count_lent_of_width(const char *topology, int64_t width)
+{
+    tulle_comm_t *comm = spt_comm(topology, 0);
+    spt_pattern_t pattern = spt_pattern_random(3);
+    tulle_plan_t *plan = spt_plan_make(comm, &pattern, TULLE_STRATEGY_DIRECT, TULLE_GHOST_ORDER_CALLER);
+    int64_t num_lent = check_trial(plan, &pattern, TULLE_GATHER, width, WIDE, 1);
+    tulle_plan_destroy(&plan);
+    tulle_comm_destroy(&comm);
+    return num_lent;
+}
+
+static void test_short_rows_are_lent_inside_of_a_domain_alone(void **state)
+{
+    char one_domain[32], two_domains[32];
+    snprintf(one_domain, sizeof one_domain, "1x%d", spt_size());
+    snprintf(two_domains, sizeof two_domains, "(1,%d)", spt_size() - 1);
+    if (spt_size() == 1)
+        return;
+    spt_assert_all(count_lent_of_width(one_domain, 1) > 0);
+    spt_assert_all(count_lent_of_width(one_domain, 4) > 0);
+    spt_assert_all(count_lent_of_width(two_domains, 1) == 0);
+    spt_assert_all(count_lent_of_width(two_domains, 4) > 0);
 }
 
 /* Every rank needs the first row of every rank. */
@@ -149,7 +175,8 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         spt_test(test_lent_rows_have_the_same_values_in_every_plan),
         spt_test(test_ranks_without_rows_to_lend_are_packed_for),
-        spt_test(test_short_rows_and_private_memory_are_not_lent),
+        spt_test(test_small_arrays_and_private_memory_are_not_lent),
+        spt_test(test_short_rows_are_lent_inside_of_a_domain_alone),
         spt_test(test_lent_rows_are_read_before_wait_returns),
     };
     spt_init(&argc, &argv);

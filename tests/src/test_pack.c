@@ -102,8 +102,8 @@ static void check_copy(spt_random_t *random, int64_t row_bytes, int64_t target_g
 
 static void test_copy_rows_all_shapes_match_loop(void **state)
 {
-    static const int64_t sizes[] = {1,  2,  3,  4,  5,  6,  7,   8,   9,   12,  15,   16,  17,
-                                    31, 32, 33, 63, 64, 65, 128, 255, 256, 257, 1000, 1032};
+    static const int64_t sizes[] = {1,  2,  3,  4,  5,  6,   7,   8,   9,   12,   15,   16,   17,  31,
+                                    32, 33, 63, 64, 65, 128, 255, 256, 257, 1000, 1032, 2048, 2049};
     static const int64_t gaps[] = {0, 1, 7, 64};
     spt_random_t random = {1};
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
