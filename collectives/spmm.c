@@ -290,6 +290,7 @@ static tulle_status_t build(tli_spmm_builder_t *b, tulle_comm_t *comm, tulle_sta
     b->spmm->options = *options;
     MPI_Comm_size(comm->host, &num_ranks);
     b->spmm->options.num_threads = tli_multiply_num_threads(options->num_threads, num_ranks);
+    b->spmm->far_bytes = tli_multiply_far_bytes(num_ranks);
     TLI_TRY(find_owners(b, st));
     double began = MPI_Wtime();
     TLI_TRY(tli_spmm_cover(b));

@@ -26,10 +26,15 @@ static void make_progress(const run_t *r)
 /* Rows from a first one on that are a good piece of work. */
 static int64_t end_of_piece(const run_t *r, const tli_sparse_t *block, int64_t first, int64_t end)
 {
-    int64_t most = block->row_ptr[first] + WORK_BETWEEN_POLLS / r->product->width, last = first + 1;
-    while (last < end && block->row_ptr[last + 1] <= most)
-        last++;
-    return last;
+    int64_t most = block->row_ptr[first] + WORK_BETWEEN_POLLS / r->product->width, low = first + 1, high = end;
+    while (low < high) {
+        int64_t middle = high - (high - low) / 2;
+        if (block->row_ptr[middle] <= most)
+            low = middle;
+        else
+            high = middle - 1;
+    }
+    return low;
 }
 
 /* Rows `first` to `end` - 1 of a block. MPI is called between pieces only: it offers the processor to all other ranks
@@ -74,6 +79,12 @@ static void use_sums(const run_t *r, tli_multiply_args_t *args)
     args->c_stride = r->product->width;
 }
 
+static int is_far(const run_t *r)
+{
+    int64_t bytes = (int64_t)tulle_datatype_size(r->spmm->type);
+    return r->way->num_c * r->product->width * bytes >= r->spmm->far_bytes;
+}
+
 static void multiply_own(const run_t *r)
 {
     const tulle_product_t *p = r->product;
@@ -86,6 +97,7 @@ static void multiply_own(const run_t *r)
                                 .c_stride = p->c_stride,
                                 .alpha = p->alpha,
                                 .beta = p->beta,
+                                .is_far = is_far(r),
                                 .num_threads = r->spmm->options.num_threads};
     int64_t num_whole = has_sums(r) ? r->way->num_whole : args.block->num_rows;
     multiply(r, &args, 0, num_whole);

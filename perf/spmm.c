@@ -241,9 +241,12 @@ static tulle_status_t model_multiply(tool_t *tool)
     perf_spmm_traffic_t traffic = {{0}};
     double gb_per_s[PERF_NUM_LEVELS];
     int64_t sum_bytes = (int64_t)tulle_datatype_size(tli_sum_type(spmm->type));
+    int is_streamed = sum_bytes == (int64_t)tulle_datatype_size(spmm->type) && report->row_bytes % 64 == 0 &&
+                      way->num_c * report->row_bytes >= spmm->far_bytes;
     perf_watch_begin(tool->watch, "measuring bandwidths");
     TLI_TRY(measure_levels(tool, &caches, gb_per_s));
-    TLI_TRY(tli_agree(tool->comm, perf_spmm_traffic(way, sum_bytes, report->row_bytes, &caches, &traffic)));
+    TLI_TRY(
+        tli_agree(tool->comm, perf_spmm_traffic(way, sum_bytes, report->row_bytes, is_streamed, &caches, &traffic)));
     for (int level = 0; level < PERF_NUM_LEVELS; level++)
         report->model_us = fmax(report->model_us, (double)traffic.bytes[level] / gb_per_s[level] / 1e3);
     TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, &report->model_us, 1, MPI_DOUBLE, MPI_MAX, tool->comm));

@@ -234,6 +234,7 @@ static tulle_status_t run_allgather(void *memory)
     tulle_status_t st = TULLE_OK;
     const state_t *state = memory;
     const perf_spmm_case_t *one = state->problem.one;
+    int64_t c_bytes = state->block.num_rows * one->width * (int64_t)one->scalar_bytes;
     tli_multiply_args_t args = {.block = &state->block,
                                 .last = state->block.num_rows,
                                 .datatype = one->datatype,
@@ -242,7 +243,8 @@ static tulle_status_t run_allgather(void *memory)
                                 .b_stride = one->width,
                                 .c = state->c,
                                 .c_stride = one->width,
-                                .alpha = 1};
+                                .alpha = 1,
+                                .is_far = c_bytes >= tli_multiply_far_bytes(one->num_ranks)};
     TLI_MPI(MPI_Allgatherv(one->b, (int)one->num_b, state->row_type, state->all_b, state->counts, state->starts,
                            state->row_type, one->comm));
     tli_multiply(&args);

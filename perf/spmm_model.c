@@ -118,7 +118,7 @@ done:
     return st;
 }
 
-tulle_status_t perf_spmm_traffic(const tli_spmm_way_t *way, int64_t sum_bytes, int64_t row_bytes,
+tulle_status_t perf_spmm_traffic(const tli_spmm_way_t *way, int64_t sum_bytes, int64_t row_bytes, int is_streamed,
                                  const perf_caches_t *caches, perf_spmm_traffic_t *traffic_out)
 {
     tulle_status_t st = TULLE_OK;
@@ -126,8 +126,9 @@ tulle_status_t perf_spmm_traffic(const tli_spmm_way_t *way, int64_t sum_bytes, i
     uses_t uses = {NULL, 0, 0};
     int64_t misses = 0;
     TLI_TRY(list_uses(way, &scratch, &uses));
-    int64_t once = uses.num * (sum_bytes + (int64_t)sizeof(int32_t)) + 2 * way->num_c * row_bytes;
-    int64_t all = once - way->num_c * row_bytes + uses.num_rows * row_bytes;
+    int64_t nonzeros = uses.num * (sum_bytes + (int64_t)sizeof(int32_t));
+    int64_t once = nonzeros + (is_streamed ? 1 : 2) * way->num_c * row_bytes;
+    int64_t all = nonzeros + way->num_c * row_bytes + uses.num_rows * row_bytes;
     traffic_out->bytes[PERF_FROM_L1] = once + uses.num * row_bytes;
     for (int level = 0; level < PERF_FROM_MEMORY; level++) {
         TLI_TRY(perf_count_misses(uses.row, uses.num, uses.num_rows, caches->of_level[level] / row_bytes, &misses));

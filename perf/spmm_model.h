@@ -22,12 +22,13 @@ typedef struct perf_spmm_traffic {
 } perf_spmm_traffic_t;
 
 /**
- * A is read once; C is read or allocated, and written, once; a row of B is read for each nonzero, from further away if
- * as many others as the cache holds were used since. Where all fits into a cache nothing passes it.
+ * A is read once; C is read or allocated, and written, once, or only written where it is streamed; a row of B is read
+ * for each nonzero, from further away if as many others as the cache holds were used since. Where all fits into a cache
+ * nothing passes it.
  * @param[in] sum_bytes [bytes] of a value of A
  * @param[in] row_bytes [bytes] of a row of B, and of C
  */
-tulle_status_t perf_spmm_traffic(const tli_spmm_way_t *way, int64_t sum_bytes, int64_t row_bytes,
+tulle_status_t perf_spmm_traffic(const tli_spmm_way_t *way, int64_t sum_bytes, int64_t row_bytes, int is_streamed,
                                  const perf_caches_t *caches, perf_spmm_traffic_t *traffic_out);
 
 /** Uses of rows, in order, that find theirs gone from a cache that holds so many, least recently used go first, when

@@ -42,6 +42,7 @@ typedef struct tli_multiply_args {
     void *c;
     int64_t c_stride;   /* [scalars] */
     double alpha, beta; /* beta 0: C is not read */
+    int is_far;         /* [bool] C is larger than caches are: with beta 0, lines of it are written past them */
     int num_threads;    /* 0 and 1: the caller alone */
 } tli_multiply_args_t;
 
@@ -67,6 +68,9 @@ typedef struct tli_round_args {
 } tli_round_args_t;
 
 void tli_multiply_round(const tli_round_args_t *args);
+
+/** [bytes] of C, on one rank of those on a machine, from which on it is far. */
+int64_t tli_multiply_far_bytes(int num_ranks);
 
 /** Threads for one rank of those on a machine: as many as wanted, or, if that is 0, its share of the processors. */
 int tli_multiply_num_threads(int wanted, int num_ranks);

@@ -10,6 +10,11 @@
 #include <omp.h>
 #endif
 
+/* [bytes] Where processors have some 32 MB of level 3, which others use, too, and B and the nonzeros are as large: the
+ * system's word for its size is not to be relied on in virtual machines (320 MB, of which there are 32). */
+#define FAR_BYTES         (INT64_C(8) << 20)
+#define FAR_BYTES_OF_CORE (INT64_C(2) << 20)
+
 /* --- by column: what fills no vector ----------------------------------------------------------------------------- */
 
 static void f32_columns(const tli_multiply_args_t *args, int64_t first, int64_t last, int64_t column)
@@ -44,43 +49,69 @@ static void f64_columns(const tli_multiply_args_t *args, int64_t first, int64_t 
 
 /* --- by vectors, from short to long ------------------------------------------------------------------------------ */
 
+typedef float f32x4_t __attribute__((vector_size(16)));
+
+/* What passes the caches need not be read into them before. */
+static inline __attribute__((always_inline)) void stream_16(void *to, f32x4_t vector)
+{
+#ifdef __x86_64__
+    _mm_stream_ps(to, vector);
+#else
+    *(f32x4_t *)to = vector;
+#endif
+}
+
+/* Others may read C once the rows are done. */
+static void end_streams(void)
+{
+#ifdef __x86_64__
+    _mm_sfence();
+#endif
+}
+
 #define SCALAR       float
 #define VECTOR_BYTES 16
 #define NAME(x)      f32_##x
 #define TARGET
-#define NARROWER f32_columns
+#define STREAM(to, vector) stream_16(to, (f32x4_t)(vector))
+#define NARROWER           f32_columns
 #include "src/device/multiply_rows.h"
 #define SCALAR       double
 #define VECTOR_BYTES 16
 #define NAME(x)      f64_##x
 #define TARGET
-#define NARROWER f64_columns
+#define STREAM(to, vector) stream_16(to, (f32x4_t)(vector))
+#define NARROWER           f64_columns
 #include "src/device/multiply_rows.h"
 
 #ifdef __x86_64__
-#define SCALAR       float
-#define VECTOR_BYTES 32
-#define NAME(x)      f32_avx2_##x
-#define TARGET       TLI_AVX2
-#define NARROWER     f32_rows
+#define SCALAR             float
+#define VECTOR_BYTES       32
+#define NAME(x)            f32_avx2_##x
+#define TARGET             TLI_AVX2
+#define STREAM(to, vector) _mm256_stream_ps(to, (__m256)(vector))
+#define NARROWER           f32_rows
 #include "src/device/multiply_rows.h"
-#define SCALAR       double
-#define VECTOR_BYTES 32
-#define NAME(x)      f64_avx2_##x
-#define TARGET       TLI_AVX2
-#define NARROWER     f64_rows
+#define SCALAR             double
+#define VECTOR_BYTES       32
+#define NAME(x)            f64_avx2_##x
+#define TARGET             TLI_AVX2
+#define STREAM(to, vector) _mm256_stream_pd(to, (__m256d)(vector))
+#define NARROWER           f64_rows
 #include "src/device/multiply_rows.h"
-#define SCALAR       float
-#define VECTOR_BYTES 64
-#define NAME(x)      f32_avx512_##x
-#define TARGET       TLI_AVX512
-#define NARROWER     f32_avx2_rows
+#define SCALAR             float
+#define VECTOR_BYTES       64
+#define NAME(x)            f32_avx512_##x
+#define TARGET             TLI_AVX512
+#define STREAM(to, vector) _mm512_stream_ps(to, (__m512)(vector))
+#define NARROWER           f32_avx2_rows
 #include "src/device/multiply_rows.h"
-#define SCALAR       double
-#define VECTOR_BYTES 64
-#define NAME(x)      f64_avx512_##x
-#define TARGET       TLI_AVX512
-#define NARROWER     f64_avx2_rows
+#define SCALAR             double
+#define VECTOR_BYTES       64
+#define NAME(x)            f64_avx512_##x
+#define TARGET             TLI_AVX512
+#define STREAM(to, vector) _mm512_stream_pd(to, (__m512d)(vector))
+#define NARROWER           f64_avx2_rows
 #include "src/device/multiply_rows.h"
 
 static tli_multiply_rows_t choose_whole_rows(tulle_datatype_t datatype)
@@ -125,13 +156,23 @@ static int64_t first_of_thread(const tli_multiply_args_t *args, int thread, int 
     }
     return thread < num_threads ? low : args->last;
 }
+#endif
 
+static void multiply_alone(const tli_multiply_args_t *args, tli_multiply_rows_t rows, int64_t first, int64_t last)
+{
+    rows(args, first, last, 0);
+    if (args->is_far)
+        end_streams();
+}
+
+#ifdef _OPENMP
 static void multiply_by_threads(const tli_multiply_args_t *args, tli_multiply_rows_t rows)
 {
 #pragma omp parallel num_threads(args->num_threads)
     {
         int thread = omp_get_thread_num(), num_threads = omp_get_num_threads();
-        rows(args, first_of_thread(args, thread, num_threads), first_of_thread(args, thread + 1, num_threads), 0);
+        multiply_alone(args, rows, first_of_thread(args, thread, num_threads),
+                       first_of_thread(args, thread + 1, num_threads));
     }
 }
 #endif
@@ -145,7 +186,13 @@ void tli_multiply(const tli_multiply_args_t *args)
         return;
     }
 #endif
-    rows(args, args->first, args->last, 0);
+    multiply_alone(args, rows, args->first, args->last);
+}
+
+int64_t tli_multiply_far_bytes(int num_ranks)
+{
+    int64_t share = FAR_BYTES / num_ranks;
+    return share > FAR_BYTES_OF_CORE ? share : FAR_BYTES_OF_CORE;
 }
 
 int tli_multiply_num_threads(int wanted, int num_ranks)

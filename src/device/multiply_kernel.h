@@ -12,6 +12,8 @@
 #endif
 
 #ifdef __x86_64__
+#include <immintrin.h>
+
 #define TLI_AVX2   __attribute__((target("avx2,fma,f16c")))
 #define TLI_AVX512 __attribute__((target("avx512f")))
 #endif
@@ -27,6 +29,36 @@ static inline int tli_vector_bytes(void)
         return __builtin_cpu_supports("avx512f") ? 64 : 32;
 #endif
     return 16;
+}
+
+#define TLI_LINE_BYTES ((uintptr_t)64)
+
+/** Whether C is written past the caches: whole lines of it, none of which is read. */
+static inline int tli_multiply_is_streamed(const tli_multiply_args_t *args)
+{
+    uintptr_t bytes = tulle_datatype_size(args->datatype);
+    uintptr_t any = (uintptr_t)args->c | (uintptr_t)args->c_stride * bytes | (uintptr_t)args->width * bytes;
+    return args->is_far && args->beta == 0 && any % TLI_LINE_BYTES == 0;
+}
+
+/** How far ahead rows of B, where they are long, and nonzeros are asked for: the README of src tells what it gains. */
+#define TLI_ROWS_AHEAD     ((int64_t)8)
+#define TLI_NONZEROS_AHEAD ((int64_t)512)
+
+/** Every second line: they come in pairs. */
+static inline __attribute__((always_inline)) void tli_fetch_row(const void *row, const uintptr_t bytes)
+{
+    TLI_UNROLL
+    for (uintptr_t at = 0; at < bytes; at += 2 * TLI_LINE_BYTES)
+        __builtin_prefetch((const char *)row + at);
+}
+
+/** May ask for what is behind the end, which does nothing. */
+static inline __attribute__((always_inline)) void tli_fetch_nonzeros(const tli_sparse_t *block, int64_t e, size_t bytes)
+{
+    const uintptr_t ahead = (uintptr_t)(e + TLI_NONZEROS_AHEAD);
+    __builtin_prefetch((const void *)((uintptr_t)block->col + ahead * sizeof *block->col));
+    __builtin_prefetch((const void *)((uintptr_t)block->values + ahead * bytes));
 }
 
 /** Of f16 or bf16. */

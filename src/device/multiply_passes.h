@@ -2,23 +2,50 @@
  * All columns of some rows of the result, as multiply_rows.h and multiply_half_rows.h do them: included by both, which
  * define LANES, and NAME(row) for up to eight vectors of columns of one row. No include guard. */
 
+/* Columns `column` to `end` - 1 of rows, `num` vectors at a time. */
+static inline __attribute__((always_inline)) TARGET void
+NAME(pass)(const tli_multiply_args_t *args, int64_t first, int64_t last, int64_t column, int64_t end, const int num)
+{
+    /* Copies that nobody else knows, so that what they say stays in registers while C is written. */
+    const tli_sparse_t block = *args->block;
+    tli_multiply_args_t here = *args;
+    here.block = &block;
+    here.is_far = tli_multiply_is_streamed(args);
+    for (int64_t i = first; i < last; i++)
+        for (int64_t k = column; k < end; k += num * LANES)
+            NAME(row)(&here, i, k, num);
+}
+
+/* Functions of their own, or they would take each other's registers. */
+#define DEFINE_PASS(num)                                                                                               \
+    static __attribute__((noinline)) TARGET void NAME(pass_##num)(const tli_multiply_args_t *args, int64_t first,      \
+                                                                  int64_t last, int64_t column, int64_t end)           \
+    {                                                                                                                  \
+        NAME(pass)(args, first, last, column, end, num);                                                               \
+    }
+
+DEFINE_PASS(1)
+DEFINE_PASS(2)
+DEFINE_PASS(4)
+DEFINE_PASS(8)
+#undef DEFINE_PASS
+
 /* Whole rows of the dense operand go by while they are near; what is left over is narrow, and goes in passes. */
 static TARGET void NAME(rows)(const tli_multiply_args_t *args, int64_t first, int64_t last, int64_t column)
 {
-    const int64_t begin = column, num_vectors = (args->width - column) / LANES;
-    column += num_vectors / 8 * 8 * LANES;
-    for (int64_t i = first; begin < column && i < last; i++)
-        for (int64_t k = begin; k < column; k += 8 * LANES)
-            NAME(row)(args, i, k, 8);
-    for (int64_t i = first; (num_vectors & 4) && i < last; i++)
-        NAME(row)(args, i, column, 4);
-    column += (num_vectors & 4) * LANES;
-    for (int64_t i = first; (num_vectors & 2) && i < last; i++)
-        NAME(row)(args, i, column, 2);
-    column += (num_vectors & 2) * LANES;
-    for (int64_t i = first; (num_vectors & 1) && i < last; i++)
-        NAME(row)(args, i, column, 1);
-    column += (num_vectors & 1) * LANES;
-    if (column < args->width)
-        NARROWER(args, first, last, column);
+    const int64_t num_vectors = (args->width - column) / LANES;
+    int64_t end = column + num_vectors / 8 * 8 * LANES;
+    if (column < end)
+        NAME(pass_8)(args, first, last, column, end);
+    if (num_vectors & 4)
+        NAME(pass_4)(args, first, last, end, end + 4 * LANES);
+    end += (num_vectors & 4) * LANES;
+    if (num_vectors & 2)
+        NAME(pass_2)(args, first, last, end, end + 2 * LANES);
+    end += (num_vectors & 2) * LANES;
+    if (num_vectors & 1)
+        NAME(pass_1)(args, first, last, end, end + LANES);
+    end += (num_vectors & 1) * LANES;
+    if (end < args->width)
+        NARROWER(args, first, last, end);
 }
