@@ -83,6 +83,12 @@ struct tulle_spmm {
     tli_arena_t arena;
 };
 
+/** Whether a rank's C is so large that it is written past the caches. @param[in] width [scalars] */
+static inline int tli_spmm_is_far(const tulle_spmm_t *spmm, const tli_spmm_way_t *way, int64_t width)
+{
+    return way->num_c * width * (int64_t)tulle_datatype_size(spmm->type) >= spmm->far_bytes;
+}
+
 /* --- blocks: spmm_blocks.c --------------------------------------------------------------------------------------- */
 
 /** Nonzeros in any order, to be made into a block. */

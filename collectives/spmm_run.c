@@ -5,6 +5,7 @@
 
 #include "collectives/spmm_device.h"
 #include "src/agree.h"
+#include "src/sort.h"
 
 /* Products of scalars between two looks at what arrived: some 50 microseconds. */
 #define WORK_BETWEEN_POLLS 400000
@@ -26,15 +27,9 @@ static void make_progress(const run_t *r)
 /* Rows from a first one on that are a good piece of work. */
 static int64_t end_of_piece(const run_t *r, const tli_sparse_t *block, int64_t first, int64_t end)
 {
-    int64_t most = block->row_ptr[first] + WORK_BETWEEN_POLLS / r->product->width, low = first + 1, high = end;
-    while (low < high) {
-        int64_t middle = high - (high - low) / 2;
-        if (block->row_ptr[middle] <= most)
-            low = middle;
-        else
-            high = middle - 1;
-    }
-    return low;
+    int64_t most = block->row_ptr[first] + WORK_BETWEEN_POLLS / r->product->width;
+    int64_t num_rows = tli_lower_bound(block->row_ptr + first + 1, end - first, most + 1);
+    return first + (num_rows > 1 ? num_rows : 1);
 }
 
 /* Rows `first` to `end` - 1 of a block. MPI is called between pieces only: it offers the processor to all other ranks
@@ -79,12 +74,6 @@ static void use_sums(const run_t *r, tli_multiply_args_t *args)
     args->c_stride = r->product->width;
 }
 
-static int is_far(const run_t *r)
-{
-    int64_t bytes = (int64_t)tulle_datatype_size(r->spmm->type);
-    return r->way->num_c * r->product->width * bytes >= r->spmm->far_bytes;
-}
-
 static void multiply_own(const run_t *r)
 {
     const tulle_product_t *p = r->product;
@@ -97,7 +86,7 @@ static void multiply_own(const run_t *r)
                                 .c_stride = p->c_stride,
                                 .alpha = p->alpha,
                                 .beta = p->beta,
-                                .is_far = is_far(r),
+                                .is_far = tli_spmm_is_far(r->spmm, r->way, p->width),
                                 .num_threads = r->spmm->options.num_threads};
     int64_t num_whole = has_sums(r) ? r->way->num_whole : args.block->num_rows;
     multiply(r, &args, 0, num_whole);

@@ -82,7 +82,7 @@ typedef struct tli_steps {
     int64_t num_releases;
     int64_t num_sends, num_receives;
     tli_end_t *send_ends, *receive_ends;
-    int64_t *waiter_ptr; /* [num_receives + 1] tasks that wait for a wire, in the order in which they are to run */
+    int64_t *waiter_ptr; /* [num_receives + 1] tasks that wait for a wire */
     int64_t *waiters;
     int num_tags; /* tags that this rank's wires use */
 } tli_steps_t;

@@ -242,7 +242,7 @@ static tulle_status_t model_multiply(tool_t *tool)
     double gb_per_s[PERF_NUM_LEVELS];
     int64_t sum_bytes = (int64_t)tulle_datatype_size(tli_sum_type(spmm->type));
     int is_streamed = sum_bytes == (int64_t)tulle_datatype_size(spmm->type) && report->row_bytes % 64 == 0 &&
-                      way->num_c * report->row_bytes >= spmm->far_bytes;
+                      tli_spmm_is_far(spmm, way, report->row_bytes / (int64_t)tulle_datatype_size(spmm->type));
     perf_watch_begin(tool->watch, "measuring bandwidths");
     TLI_TRY(measure_levels(tool, &caches, gb_per_s));
     TLI_TRY(

@@ -5,6 +5,7 @@
 
 #include "src/device/half.h"
 #include "src/device/multiply_kernel.h"
+#include "src/sort.h"
 
 #ifdef _OPENMP
 #include <omp.h>
@@ -145,16 +146,10 @@ static tli_multiply_rows_t choose_rows(tulle_datatype_t datatype)
 static int64_t first_of_thread(const tli_multiply_args_t *args, int thread, int num_threads)
 {
     const int64_t *row_ptr = args->block->row_ptr;
-    int64_t all = row_ptr[args->last] - row_ptr[args->first], low = args->first, high = args->last;
+    int64_t all = row_ptr[args->last] - row_ptr[args->first];
     int64_t wanted = row_ptr[args->first] + all * thread / num_threads;
-    while (low < high && thread < num_threads) {
-        int64_t middle = low + (high - low) / 2;
-        if (row_ptr[middle] < wanted)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return thread < num_threads ? low : args->last;
+    return thread < num_threads ? args->first + tli_lower_bound(row_ptr + args->first, args->last - args->first, wanted)
+                                : args->last;
 }
 #endif
 

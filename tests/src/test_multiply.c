@@ -1,24 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Products of a sparse block and rows against sums in double, whose terms are integers: exact in any order. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
 
 #include "src/device/multiply.h"
+#include "tests/support/world.h"
 
 enum { NUM_ROWS = 23, NUM_COLS = 17, MOST_NONZEROS = 30, UNTOUCHED = 77 };
 
-static uint32_t state_of_random = 11;
+static spt_random_t stream = {11};
 
 static int draw(int below)
 {
-    state_of_random = state_of_random * 1664525u + 1013904223u;
-    return (int)((state_of_random >> 8) % (uint32_t)below);
+    return (int)spt_below(&stream, below);
 }
 
 typedef struct case_ {
