@@ -1,20 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Covers in a running job. The ranks of a node share out the other nodes among them: what is between the node's rows
  * and the columns of another node comes together on one rank, as a *section* from each rank that has any. The answers
- * say which columns are gathered; nonzeros of the others move. */
+ * say which columns are gathered; nonzeros of the others move. Between two ranks of a node all nonzeros are on one of
+ * them, which decides alone. */
 #include <string.h>
 
 #include "collectives/spmm_build.h"
 #include "collectives/spmm_sections.h"
 #include "src/agree.h"
 
+/* A rank gathers another one's columns unless there are so many for each row that uses some: a row of B is copied once,
+ * where a partial row is written, read, and added twice. */
+#define LEAST_COLUMNS_PER_ROW 4
+
 static const tulle_cover_t cover_of_choice[] = {TULLE_COVER_COLUMNS, TULLE_COVER_LEAST, TULLE_COVER_BALANCED};
 
-/* One section of this rank. */
+/* What this rank has with the columns of another node, or of another rank of its own. */
 typedef struct pair {
     int64_t num_cols, num_rows, num_nonzeros;
     int64_t last_row;                   /* that was counted */
-    int64_t *cols, *degrees, *nonzeros; /* where its parts are, in the packet */
+    int64_t *cols, *degrees, *nonzeros; /* where the parts of its section are, in the packet; NULL: it has none */
 } pair_t;
 
 typedef struct covering {
@@ -23,9 +28,10 @@ typedef struct covering {
     const tli_level_t *nodes;
     int my_node;
     int num_nodes;
-    int32_t *node_of;       /* [num_foreign] node of a foreign column; -1: mine */
+    int32_t *pair_of_col;   /* [num_foreign] */
     int64_t *place_in_pair; /* [num_foreign] */
-    pair_t *pairs;          /* [num_nodes] */
+    pair_t *pairs;          /* [num_pairs] with other nodes, by node; behind them with the ranks of mine */
+    int num_pairs;
 } covering_t;
 
 /* --- asking ------------------------------------------------------------------------------------------------------ */
@@ -34,25 +40,25 @@ static void count_columns(covering_t *c)
 {
     const tulle_pattern_t *pattern = c->b->pattern;
     for (int64_t g = 0; g < c->b->num_foreign; g++) {
-        int node = c->nodes->group_of[pattern->owner_rank[g]];
-        c->node_of[g] = node == c->my_node ? -1 : node;
-        if (node != c->my_node)
-            c->place_in_pair[g] = c->pairs[node].num_cols++;
+        int64_t owner = pattern->owner_rank[g];
+        int node = c->nodes->group_of[owner];
+        c->pair_of_col[g] = node == c->my_node ? c->num_nodes + c->nodes->local_index[owner] : node;
+        c->place_in_pair[g] = c->pairs[c->pair_of_col[g]].num_cols++;
     }
 }
 
-/* Pair that a nonzero is in; NULL: it stays inside this node. */
+/* Pair that a nonzero is in; NULL: its column is this rank's. */
 static pair_t *pair_of(const covering_t *c, int64_t e)
 {
     int64_t place = c->b->place[e];
-    return place >= 0 || c->node_of[-1 - place] < 0 ? NULL : &c->pairs[c->node_of[-1 - place]];
+    return place >= 0 ? NULL : &c->pairs[c->pair_of_col[-1 - place]];
 }
 
 static void count_nonzeros(covering_t *c)
 {
     const int64_t *row_ptr = c->b->matrix->row_ptr;
-    for (int node = 0; node < c->num_nodes; node++)
-        c->pairs[node].last_row = -1;
+    for (int pair = 0; pair < c->num_pairs; pair++)
+        c->pairs[pair].last_row = -1;
     for (int64_t row = 0; row < c->b->spmm->num_rows; row++) {
         for (int64_t e = row_ptr[row]; e < row_ptr[row + 1]; e++) {
             pair_t *pair = pair_of(c, e);
@@ -104,8 +110,8 @@ static void fill_sections(covering_t *c)
 {
     const tli_spmm_builder_t *b = c->b;
     for (int64_t g = 0; g < b->num_foreign; g++) {
-        if (c->node_of[g] >= 0) {
-            int64_t *col = c->pairs[c->node_of[g]].cols + 2 * c->place_in_pair[g];
+        if (c->pairs[c->pair_of_col[g]].cols != NULL) {
+            int64_t *col = c->pairs[c->pair_of_col[g]].cols + 2 * c->place_in_pair[g];
             col[0] = b->pattern->owner_rank[g];
             col[1] = b->pattern->owner_row[g];
         }
@@ -118,7 +124,7 @@ static void fill_sections(covering_t *c)
     for (int64_t row = 0; row < b->spmm->num_rows; row++) {
         for (int64_t e = b->matrix->row_ptr[row]; e < b->matrix->row_ptr[row + 1]; e++) {
             pair_t *pair = pair_of(c, e);
-            if (pair == NULL)
+            if (pair == NULL || pair->cols == NULL)
                 continue;
             if (pair->last_row != row)
                 *++pair->degrees = 0;
@@ -129,14 +135,23 @@ static void fill_sections(covering_t *c)
     }
 }
 
+static tulle_status_t count_pairs(covering_t *c)
+{
+    tulle_status_t st = TULLE_OK;
+    c->num_pairs = c->num_nodes + c->nodes->member_ptr[c->my_node + 1] - c->nodes->member_ptr[c->my_node];
+    TLI_TRY(tli_arena_alloc_raw(c->arena, c->b->num_foreign, sizeof *c->pair_of_col, &c->pair_of_col));
+    TLI_TRY(tli_arena_alloc_raw(c->arena, c->b->num_foreign, sizeof *c->place_in_pair, &c->place_in_pair));
+    TLI_TRY(tli_arena_alloc(c->arena, c->num_pairs, sizeof *c->pairs, &c->pairs));
+    count_columns(c);
+    count_nonzeros(c);
+done:
+    return st;
+}
+
 static tulle_status_t ask(covering_t *c, tli_packets_t *packets)
 {
     tulle_status_t st = TULLE_OK;
-    TLI_TRY(tli_arena_alloc_raw(c->arena, c->b->num_foreign, sizeof *c->node_of, &c->node_of));
-    TLI_TRY(tli_arena_alloc_raw(c->arena, c->b->num_foreign, sizeof *c->place_in_pair, &c->place_in_pair));
-    TLI_TRY(tli_arena_alloc(c->arena, c->num_nodes, sizeof *c->pairs, &c->pairs));
-    count_columns(c);
-    count_nonzeros(c);
+    TLI_TRY(count_pairs(c));
     TLI_TRY(lay_out_sections(c, packets));
     fill_sections(c);
 done:
@@ -168,6 +183,22 @@ done:
     return st;
 }
 
+/* Whether this rank's rows get partial sums from a rank of its node instead of its columns. */
+static int is_summed_there(const covering_t *c, const pair_t *pair)
+{
+    tulle_datatype_t type = c->b->spmm->type;
+    int64_t row_weight = (int64_t)(tulle_datatype_size(tli_sum_type(type)) / tulle_datatype_size(type));
+    return pair->num_cols >= LEAST_COLUMNS_PER_ROW * row_weight * pair->num_rows;
+}
+
+static int is_gathered(const covering_t *c, const int64_t *const *col_bits, int64_t g)
+{
+    int pair = c->pair_of_col[g];
+    if (pair >= c->num_nodes)
+        return !is_summed_there(c, &c->pairs[pair]);
+    return has_bit(col_bits[pair], c->place_in_pair[g]);
+}
+
 /* Keep in the pattern what is to be gathered. */
 static void keep_covered(covering_t *c, const int64_t *const *col_bits)
 {
@@ -177,7 +208,7 @@ static void keep_covered(covering_t *c, const int64_t *const *col_bits)
     for (int64_t g = 0; g < b->num_foreign; g++) {
         b->owner_rank[g] = pattern->owner_rank[g];
         b->owner_row[g] = pattern->owner_row[g];
-        int is_kept = c->node_of[g] < 0 || has_bit(col_bits[c->node_of[g]], c->place_in_pair[g]);
+        int is_kept = is_gathered(c, col_bits, g);
         b->kept[g] = is_kept ? n : -1;
         if (is_kept) {
             pattern->owner_rank[n] = pattern->owner_rank[g];
@@ -231,6 +262,22 @@ done:
     return st;
 }
 
+/* Nothing crosses, but ranks may sum up for one another. */
+static tulle_status_t cover_one_node(covering_t *c)
+{
+    tulle_status_t st = count_pairs(c);
+    tli_spmm_builder_t *b = c->b;
+    int64_t num_summed = 0;
+    if (st == TULLE_OK) {
+        keep_covered(c, NULL);
+        num_summed = b->num_foreign - b->pattern->num_needed;
+    }
+    TLI_TRY(tli_agree_on_most(b->spmm->comm->mpi, st, 0, "whether rows are summed up for others", &num_summed));
+    b->spmm->options.cover = num_summed > 0 ? TULLE_COVER_LEAST : TULLE_COVER_COLUMNS;
+done:
+    return st;
+}
+
 tulle_status_t tli_spmm_cover(tli_spmm_builder_t *b)
 {
     tulle_status_t st = TULLE_OK;
@@ -244,12 +291,10 @@ tulle_status_t tli_spmm_cover(tli_spmm_builder_t *b)
     a.is_wanted[TLI_CHOICE_COLUMNS] = is_auto;
     a.is_wanted[TLI_CHOICE_LEAST] = is_auto || asked == TULLE_COVER_LEAST;
     a.is_wanted[TLI_CHOICE_BALANCED] = (is_auto && can_balance) || asked == TULLE_COVER_BALANCED;
-    if (c.num_nodes > 1 && asked != TULLE_COVER_COLUMNS) {
-        TLI_TRY(find_cover(&c, &a));
-    } else {
-        spmm->options.cover = TULLE_COVER_COLUMNS;
+    if (asked == TULLE_COVER_COLUMNS)
         keep_all(b);
-    }
+    else
+        TLI_TRY(c.num_nodes > 1 ? find_cover(&c, &a) : cover_one_node(&c));
 done:
     return st;
 }

@@ -28,7 +28,8 @@ typedef struct tulle_spmm tulle_spmm_t;
  * a partial row counts as two rows of B, since it travels as f32. COLUMNS: always the row of B. LEAST: per ordered pair
  * of nodes a minimum vertex cover of the block between them, the fewest rows that can cross; never more than COLUMNS.
  * BALANCED: covers in which the busiest rank sends and receives least, though the sum may be larger. AUTO: what the
- * cost model finds fastest.
+ * cost model finds fastest. Inside a node COLUMNS copies rows of B; with every other kind a rank gets partial rows of C
+ * from another one of its node instead where that costs a quarter of the rows or less.
  */
 typedef enum tulle_cover {
 #define TULLE_COVER_ENUM(name, value, text) TULLE_COVER_##name = value,

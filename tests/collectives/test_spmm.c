@@ -2,6 +2,7 @@
  * Sparse times dense against a serial product in double precision: random matrices of any layout on all topologies,
  * with every cover, in both directions; inner products at the nonzeros; values replaced. */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "tests/collectives/spmm_case.h"
@@ -72,6 +73,42 @@ static void test_spmm_one_long_row_crosses_as_one_partial_row(void **state)
         tulle_spmm_destroy(&spmm);
         tulle_comm_destroy(&comm);
     }
+}
+
+/* Dense matrices on one node, eight columns on each rank: up to two rows a rank get sums from where the columns are,
+ * and no row of B; three rows a rank are cheaper with all of them. */
+static void test_spmm_few_rows_on_one_node_are_summed_where_their_columns_are(void **state)
+{
+    static const struct {
+        tulle_cover_t cover;
+        int64_t rows_of_rank;
+        int is_summed;
+    } kinds[] = {{TULLE_COVER_COLUMNS, 2, 0}, {TULLE_COVER_AUTO, 2, 1}, {TULLE_COVER_AUTO, 3, 0}};
+    const int64_t size = spt_size(), num_cols = 8 * size;
+    spt_random_t random = spt_random_shared(8);
+    char one_node[32];
+    snprintf(one_node, sizeof one_node, "1x%d", spt_size());
+    tulle_comm_t *comm = spt_comm(one_node, 0);
+    for (int k = 0; k < 3; k++) {
+        int64_t num_rows = kinds[k].rows_of_rank * size, elsewhere = num_cols - 8;
+        double *ones = spt_alloc(num_rows * num_cols, sizeof *ones);
+        for (int64_t i = 0; i < num_rows * num_cols; i++)
+            ones[i] = 1;
+        spmm_case_t c = spmm_case_dense(ones, num_rows, num_cols, TULLE_F64, TULLE_I64);
+        tulle_spmm_stats_t stats = {.struct_size = sizeof stats};
+        tulle_spmm_options_t options = TULLE_SPMM_OPTIONS_INIT;
+        tulle_spmm_t *spmm = NULL;
+        options.cover = kinds[k].cover;
+        spmm_case_check(comm, &c, &options, &random);
+        spt_assert_ok_all(tulle_spmm_create(comm, &c.rows, &c.columns, &c.csr, &options, &spmm));
+        spt_assert_ok_all(tulle_spmm_get_stats(spmm, &stats));
+        spt_assert_all(tulle_plan_num_ghosts(tulle_spmm_plan(spmm, TULLE_GATHER)) ==
+                       (kinds[k].is_summed ? 0 : elsewhere));
+        spt_assert_all(stats.moved_nonzeros == (kinds[k].is_summed ? num_rows * elsewhere : 0));
+        spt_assert_all(stats.cover == (kinds[k].is_summed && size > 1 ? TULLE_COVER_LEAST : TULLE_COVER_COLUMNS));
+        tulle_spmm_destroy(&spmm);
+    }
+    tulle_comm_destroy(&comm);
 }
 
 /* --- adjoint ----------------------------------------------------------------------------------------------------- */
@@ -222,6 +259,7 @@ int main(int argc, char **argv)
         spt_test(test_spmm_random_matrices_equal_serial_products),
         spt_test(test_spmm_matrix_without_nonzeros_is_zero),
         spt_test(test_spmm_one_long_row_crosses_as_one_partial_row),
+        spt_test(test_spmm_few_rows_on_one_node_are_summed_where_their_columns_are),
         spt_test(test_spmm_transpose_is_the_adjoint),
         spt_test(test_spmm_sampled_is_the_inner_product_at_each_nonzero),
         spt_test(test_spmm_set_values_are_used_in_both_directions),
