@@ -17,10 +17,6 @@
  * the model's error, and mixed ways have costs that it does not see. */
 #define LEAST_GAIN 0.1
 
-/* All ways together must promise to save this part of the time of direct messages: detours that promised less on
- * emulated clusters saved nothing on the whole, and cost up to 17 % (4elt, 4 x 4 ranks, width 64). */
-#define LEAST_PROMISE 0.05
-
 /* A mode with a choice of ports, in the order in which ties are decided. */
 typedef enum way { DIRECT, RAIL, BALANCED, STRIPED, AGGREGATED, NUM_WAYS } way_t;
 _Static_assert(TLI_NUM_PRICES == NUM_WAYS + 1, "one price for each way, and one for ways of pairs");
@@ -287,8 +283,7 @@ static void price_ways(const choice_t *c)
     c->route->price_ns[NUM_WAYS] = total_ns(c, &total);
 }
 
-/* Ways of their own, for pairs, must gain as much over one way for all as they must gain for a pair; and what is not
- * direct must save more than what the model may be wrong by: a detour that saves little rarely pays. */
+/* Ways of their own, for pairs, must gain as much over one way for all as they must gain for a pair. */
 static int cheapest(const double dearest_ns[TLI_NUM_PRICES])
 {
     int best = DIRECT;
@@ -296,7 +291,7 @@ static int cheapest(const double dearest_ns[TLI_NUM_PRICES])
         best = dearest_ns[way] < dearest_ns[best] ? way : best;
     if (dearest_ns[NUM_WAYS] < (1 - LEAST_GAIN) * dearest_ns[best])
         best = NUM_WAYS;
-    return dearest_ns[best] < (1 - LEAST_PROMISE) * dearest_ns[DIRECT] ? best : DIRECT;
+    return best;
 }
 
 static tulle_status_t find_rails(choice_t *c)

@@ -205,7 +205,7 @@ static void check_whole(const virtual_job_t *job)
         alike = fmin(alike, dearest(&world, choice));
     if (own > 0.91 * alike)
         virtual_require(&world, num_modes(&world) <= 1);
-    if (fmin(own, alike) > 0.96 * direct) {
+    if (own > 0.91 * alike && alike == direct) {
         for (int node = 0; node < world.num_nodes; node++)
             virtual_require(&world, num_pairs_in_mode(&world, node, TLI_PAIR_DIRECT) == world.routes[node].num_pairs);
     }
