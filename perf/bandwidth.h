@@ -17,4 +17,8 @@
  */
 tulle_status_t perf_bandwidth_measure(MPI_Comm comm, int64_t bytes, int num_threads, double *gb_per_s_out);
 
+/** Likewise of its rows, in random order, found by their numbers. @param[in] row_bytes [bytes] even */
+tulle_status_t perf_bandwidth_measure_rows(MPI_Comm comm, int64_t bytes, int64_t row_bytes, int num_threads,
+                                           double *gb_per_s_out);
+
 #endif

@@ -207,12 +207,12 @@ done:
 /* Rates of arrays that fit into the core's cache, and of some that fit into none; and how much of the shared cache is
  * there for a rank, which may be far less than the processor has: the largest array that is read nearer to the first
  * rate than to the second. */
-static tulle_status_t measure_levels(tool_t *tool, perf_caches_t *caches, double *gb_per_s)
+static tulle_status_t measure_streams(tool_t *tool, perf_caches_t *caches, double *from)
 {
     tulle_status_t st = TULLE_OK;
     int num_threads = tool->spmm->options.num_threads;
     int64_t core = caches->of_level[PERF_FROM_L2], shared = caches->of_level[PERF_FROM_L3], found = core;
-    double *from = gb_per_s, rate = 0;
+    double rate = 0;
     for (int level = PERF_FROM_L1; level <= PERF_FROM_L2; level++)
         TLI_TRY(
             perf_bandwidth_measure(tool->comm, caches->of_level[level] / 2 * num_threads, num_threads, &from[level]));
@@ -230,7 +230,22 @@ done:
     return st;
 }
 
-/* The level that takes longest, on the slowest rank. */
+/* Of rows in caches, in any order; those in memory may be asked for early, and come as fast as a stream. */
+static tulle_status_t measure_rows(tool_t *tool, const perf_caches_t *caches, perf_spmm_rates_t *rates)
+{
+    tulle_status_t st = TULLE_OK;
+    int num_threads = tool->spmm->options.num_threads;
+    for (int level = PERF_FROM_L1; level <= PERF_FROM_L3; level++) {
+        int64_t bytes = caches->of_level[level] / 2 * (level == PERF_FROM_L3 ? 1 : num_threads);
+        TLI_TRY(
+            perf_bandwidth_measure_rows(tool->comm, bytes, tool->report.row_bytes, num_threads, &rates->rows[level]));
+    }
+    rates->rows[PERF_FROM_MEMORY] = rates->stream[PERF_FROM_MEMORY];
+done:
+    return st;
+}
+
+/* On the slowest rank. */
 static tulle_status_t model_multiply(tool_t *tool)
 {
     tulle_status_t st = TULLE_OK;
@@ -238,20 +253,22 @@ static tulle_status_t model_multiply(tool_t *tool)
     const tulle_spmm_t *spmm = tool->spmm;
     const tli_spmm_way_t *way = tool->options.is_transposed ? &spmm->transposed : &spmm->forward;
     perf_caches_t caches = perf_caches_find(report->num_ranks);
-    perf_spmm_traffic_t traffic = {{0}};
-    double gb_per_s[PERF_NUM_LEVELS];
-    int64_t sum_bytes = (int64_t)tulle_datatype_size(tli_sum_type(spmm->type));
+    perf_spmm_traffic_t traffic = {{0}, {0}};
+    perf_spmm_rates_t rates;
+    int64_t bytes[PERF_NUM_LEVELS], sum_bytes = (int64_t)tulle_datatype_size(tli_sum_type(spmm->type));
     int is_streamed = sum_bytes == (int64_t)tulle_datatype_size(spmm->type) && report->row_bytes % 64 == 0 &&
                       tli_spmm_is_far(spmm, way, report->row_bytes / (int64_t)tulle_datatype_size(spmm->type));
     perf_watch_begin(tool->watch, "measuring bandwidths");
-    TLI_TRY(measure_levels(tool, &caches, gb_per_s));
+    TLI_TRY(measure_streams(tool, &caches, rates.stream));
+    TLI_TRY(measure_rows(tool, &caches, &rates));
     TLI_TRY(
         tli_agree(tool->comm, perf_spmm_traffic(way, sum_bytes, report->row_bytes, is_streamed, &caches, &traffic)));
     for (int level = 0; level < PERF_NUM_LEVELS; level++)
-        report->model_us = fmax(report->model_us, (double)traffic.bytes[level] / gb_per_s[level] / 1e3);
+        bytes[level] = traffic.rows[level] + traffic.once[level];
+    report->model_us = perf_spmm_model_us(&traffic, &rates);
     TLI_MPI(MPI_Allreduce(MPI_IN_PLACE, &report->model_us, 1, MPI_DOUBLE, MPI_MAX, tool->comm));
-    TLI_MPI(MPI_Allreduce(gb_per_s, report->level_gb_per_s, PERF_NUM_LEVELS, MPI_DOUBLE, MPI_SUM, tool->comm));
-    TLI_MPI(MPI_Allreduce(traffic.bytes, report->level_bytes, PERF_NUM_LEVELS, MPI_INT64_T, MPI_SUM, tool->comm));
+    TLI_MPI(MPI_Allreduce(rates.rows, report->level_gb_per_s, PERF_NUM_LEVELS, MPI_DOUBLE, MPI_SUM, tool->comm));
+    TLI_MPI(MPI_Allreduce(bytes, report->level_bytes, PERF_NUM_LEVELS, MPI_INT64_T, MPI_SUM, tool->comm));
 done:
     return st;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "perf/spmm_model.h"
 
+#include <math.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -118,23 +119,48 @@ done:
     return st;
 }
 
+/* The nearest cache that holds all; else memory. */
+static int level_of_all(int64_t bytes, const perf_caches_t *caches)
+{
+    int level = PERF_FROM_L1;
+    while (level < PERF_FROM_MEMORY && bytes > caches->of_level[level])
+        level++;
+    return level;
+}
+
 tulle_status_t perf_spmm_traffic(const tli_spmm_way_t *way, int64_t sum_bytes, int64_t row_bytes, int is_streamed,
                                  const perf_caches_t *caches, perf_spmm_traffic_t *traffic_out)
 {
     tulle_status_t st = TULLE_OK;
     tli_arena_t scratch = TLI_ARENA_INIT;
     uses_t uses = {NULL, 0, 0};
+    perf_spmm_traffic_t traffic = {{0}, {0}};
     int64_t misses = 0;
     TLI_TRY(list_uses(way, &scratch, &uses));
-    int64_t nonzeros = uses.num * (sum_bytes + (int64_t)sizeof(int32_t));
-    int64_t once = nonzeros + (is_streamed ? 1 : 2) * way->num_c * row_bytes;
-    int64_t all = nonzeros + way->num_c * row_bytes + uses.num_rows * row_bytes;
-    traffic_out->bytes[PERF_FROM_L1] = once + uses.num * row_bytes;
-    for (int level = 0; level < PERF_FROM_MEMORY; level++) {
+    int64_t columns = uses.num * (int64_t)sizeof(int32_t), left = uses.num;
+    int64_t once = uses.num * sum_bytes + (is_streamed ? 1 : 2) * way->num_c * row_bytes;
+    int64_t all = columns + uses.num * sum_bytes + (way->num_c + uses.num_rows) * row_bytes;
+    int furthest = level_of_all(all, caches);
+    for (int level = PERF_FROM_L1; level < furthest; level++) {
         TLI_TRY(perf_count_misses(uses.row, uses.num, uses.num_rows, caches->of_level[level] / row_bytes, &misses));
-        traffic_out->bytes[level + 1] = all <= caches->of_level[level] ? 0 : once + misses * row_bytes;
+        traffic.rows[level] = (left - misses) * row_bytes;
+        left = misses;
     }
+    traffic.rows[furthest] = left * row_bytes;
+    traffic.once[furthest] = once + (furthest == PERF_FROM_MEMORY ? columns : 0);
+    *traffic_out = traffic;
 done:
     tli_arena_release(&scratch);
     return st;
+}
+
+/* Rows that come from the caches in turns take as long as one after the other; what is fetched from memory ahead of
+ * time comes beside them: see README.md, "Sparse times dense". */
+double perf_spmm_model_us(const perf_spmm_traffic_t *traffic, const perf_spmm_rates_t *rates)
+{
+    double us[2] = {0, 0};
+    for (int level = 0; level < PERF_NUM_LEVELS; level++)
+        us[level == PERF_FROM_MEMORY] += (double)traffic->rows[level] / rates->rows[level] / 1e3 +
+                                         (double)traffic->once[level] / rates->stream[level] / 1e3;
+    return fmax(us[0], us[1]);
 }

@@ -32,8 +32,8 @@ typedef struct perf_spmm_report {
     double create_us;                       /* [us] slowest rank */
     double link_us;                         /* [us] of busiest_rows at the rate of a node; 0 = one node */
     double model_us;                        /* [us] of the local multiplication, by bandwidths; 0 = not measured */
-    double level_gb_per_s[PERF_NUM_LEVELS]; /* of all ranks at once, reading what fits there */
-    int64_t level_bytes[PERF_NUM_LEVELS];   /* [bytes] of the multiplication that pass it, by the model */
+    double level_gb_per_s[PERF_NUM_LEVELS]; /* of all ranks at once, reading rows that fit there */
+    int64_t level_bytes[PERF_NUM_LEVELS];   /* [bytes] of the multiplication that come from it, by the model */
     char fault[256];                        /* where volumes cannot be; empty = nowhere */
     int num_results;
     perf_spmm_result_t results[PERF_SPMM_NUM_METHODS];
