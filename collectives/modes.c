@@ -17,9 +17,10 @@
  * the model's error, and mixed ways have costs that it does not see. */
 #define LEAST_GAIN 0.1
 
-/* What is not direct must promise to save this part of the time of direct messages: half of what gained wherever it was
- * measured; what promised less lost up to 4 % (luxembourg_osm, 4 x 4 ranks, width 64). */
-#define LEAST_PROMISE 0.005
+/* What is not direct must promise to save this part of the time of direct messages, and of the latency between nodes:
+ * so much may the model be wrong by. README.md has what was measured. */
+#define LEAST_PROMISE       0.005
+#define LEAST_PART_OF_DELAY 0.2
 
 /* A mode with a choice of ports, in the order in which ties are decided. */
 typedef enum way { DIRECT, RAIL, BALANCED, STRIPED, AGGREGATED, NUM_WAYS } way_t;
@@ -288,14 +289,17 @@ static void price_ways(const choice_t *c)
 }
 
 /* Ways of their own, for pairs, must gain as much over one way for all as they must gain for a pair. */
-static int cheapest(const double dearest_ns[TLI_NUM_PRICES])
+static int cheapest(const tulle_topology_t *topology, const double dearest_ns[TLI_NUM_PRICES])
 {
     int best = DIRECT;
     for (int way = DIRECT; way < NUM_WAYS; way++)
         best = dearest_ns[way] < dearest_ns[best] ? way : best;
     if (dearest_ns[NUM_WAYS] < (1 - LEAST_GAIN) * dearest_ns[best])
         best = NUM_WAYS;
-    return dearest_ns[best] < (1 - LEAST_PROMISE) * dearest_ns[DIRECT] ? best : DIRECT;
+    double saved_ns = dearest_ns[DIRECT] - dearest_ns[best];
+    int pays = saved_ns > LEAST_PROMISE * dearest_ns[DIRECT] &&
+               saved_ns > LEAST_PART_OF_DELAY * topology->levels[0].link.latency_ns;
+    return pays ? best : DIRECT;
 }
 
 static tulle_status_t find_rails(choice_t *c)
@@ -334,7 +338,7 @@ done:
 static void settle_automatically(tli_node_route_t *route, const double dearest_ns[TLI_NUM_PRICES])
 {
     const int *group_of = route->topology->levels[0].group_of;
-    int chosen = cheapest(dearest_ns);
+    int chosen = cheapest(route->topology, dearest_ns);
     for (int pair = 0; pair < route->num_pairs; pair++) {
         route->way[pair] = chosen == NUM_WAYS ? route->way[pair] : chosen;
         route->mode[pair] = mode_of_way[route->way[pair]];
@@ -344,11 +348,12 @@ static void settle_automatically(tli_node_route_t *route, const double dearest_n
             route->port[row] = route->rail_port[row];
 }
 
-int tli_modes_collect(tulle_strategy_t strategy, const double dearest_ns[TLI_NUM_PRICES])
+int tli_modes_collect(const tulle_topology_t *topology, tulle_strategy_t strategy,
+                      const double dearest_ns[TLI_NUM_PRICES])
 {
     if (strategy != TULLE_STRATEGY_AUTO)
         return tli_pair_mode_collects(mode_of_strategy[strategy]);
-    int chosen = cheapest(dearest_ns);
+    int chosen = cheapest(topology, dearest_ns);
     return chosen == NUM_WAYS || tli_pair_mode_collects(mode_of_way[chosen]);
 }
 

@@ -22,6 +22,7 @@ tulle_status_t tli_modes_price(tli_node_route_t *route);
 void tli_modes_settle(tli_node_route_t *route, const double dearest_ns[TLI_NUM_PRICES]);
 
 /** Whether some pair's rows may be collected, so that nodes ask each other for transit; the same on all ranks. */
-int tli_modes_collect(tulle_strategy_t strategy, const double dearest_ns[TLI_NUM_PRICES]);
+int tli_modes_collect(const tulle_topology_t *topology, tulle_strategy_t strategy,
+                      const double dearest_ns[TLI_NUM_PRICES]);
 
 #endif

@@ -354,7 +354,7 @@ static tulle_status_t receive_routed(negotiation_t *n, tulle_status_t local, tul
         st = find_dearest(n, st, &route, dearest_ns);
     if (st == TULLE_OK)
         st = settle_route(n, dearest_ns, &route, &transit_out);
-    if (tli_modes_collect(strategy, dearest_ns))
+    if (tli_modes_collect(n->comm->topology, strategy, dearest_ns))
         st = tli_sparse_exchange(n->comm, st, &transit_out, &n->arena, &transit_in);
     if (st == TULLE_OK)
         st = finish_route(n, &route, &transit_in, &messages);

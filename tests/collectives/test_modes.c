@@ -195,8 +195,9 @@ static int num_modes(const virtual_world_t *world)
     return num;
 }
 
-/* Nodes that choose each for itself may be dearer together than one way for all: then that is taken, by all of them.
- * The first price is that of going directly, the last that of ways of their own for pairs. */
+/* Nodes that choose each for itself may be dearer together than one way for all: then that is taken, by all of them;
+ * and what saves little of a latency between nodes is not worth a detour. The first price is that of going directly,
+ * the last that of ways of their own for pairs. */
 static void check_whole(const virtual_job_t *job)
 {
     virtual_world_t world = virtual_world_routed(job, TULLE_STRATEGY_AUTO);
@@ -205,7 +206,7 @@ static void check_whole(const virtual_job_t *job)
         alike = fmin(alike, dearest(&world, choice));
     if (own > 0.91 * alike)
         virtual_require(&world, num_modes(&world) <= 1);
-    if (own > 0.91 * alike && alike == direct) {
+    if (own > 0.91 * alike && direct - alike < 0.19 * job->topology->levels[0].link.latency_ns) {
         for (int node = 0; node < world.num_nodes; node++)
             virtual_require(&world, num_pairs_in_mode(&world, node, TLI_PAIR_DIRECT) == world.routes[node].num_pairs);
     }
