@@ -139,7 +139,7 @@ done:
 typedef struct rows {
     const unsigned char *at;
     int64_t row_bytes;
-    const int32_t *order; /* [num + ROWS_AHEAD] */
+    const int32_t *order; /* [num + ROWS_AHEAD + 4] */
     int64_t num;          /* a multiple of 4 */
     int is_fetched;       /* ahead */
 } rows_t;
