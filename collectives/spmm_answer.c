@@ -164,12 +164,6 @@ done:
     return st;
 }
 
-/* Rows of B that a partial row of C weighs: its sums may be wider. */
-static int64_t weight_of_partial(const tulle_spmm_t *spmm)
-{
-    return (int64_t)(tulle_datatype_size(tli_sum_type(spmm->type)) / tulle_datatype_size(spmm->type));
-}
-
 static void add_flow(tli_answering_t *a, int node, const tli_block_graph_t *graph, const tli_block_owners_t *owners,
                      const tli_block_cover_t *cover, int choice)
 {
@@ -177,7 +171,7 @@ static void add_flow(tli_answering_t *a, int node, const tli_block_graph_t *grap
     const int *mine = a->nodes->members + a->nodes->member_ptr[a->my_node];
     const int *others = a->nodes->members + a->nodes->member_ptr[node];
     int num_mine = a->nodes->member_ptr[a->my_node + 1] - a->nodes->member_ptr[a->my_node];
-    int64_t weight = weight_of_partial(a->spmm);
+    int64_t weight = tli_weight_of_partial(a->spmm);
     tli_cover_flow_add(topology, node, a->my_node, cover, weight, a->flow[choice]);
     for (int32_t row = 0; row < graph->num_rows; row++)
         tli_cover_flow_add_rank(topology, mine[owners->of_row[row]], 0, weight * cover->has_row[row], a->flow[choice]);
@@ -231,8 +225,9 @@ static tulle_status_t cover_node(tli_answering_t *a, int64_t node)
         if (!a->is_wanted[choice])
             continue;
         TLI_TRY(choice == TLI_CHOICE_COLUMNS ? cover_all_columns(&block.graph, &scratch, &cover)
-                : choice == TLI_CHOICE_LEAST ? cover_least(&block.graph, weight_of_partial(a->spmm), &scratch, &cover)
-                                             : tli_cover_balanced(&block.graph, &owners, &scratch, &cover));
+                : choice == TLI_CHOICE_LEAST
+                    ? cover_least(&block.graph, tli_weight_of_partial(a->spmm), &scratch, &cover)
+                    : tli_cover_balanced(&block.graph, &owners, &scratch, &cover));
         TLI_TRY(answer_sections(a, node, &block, &cover, choice));
         add_flow(a, (int)node, &block.graph, &owners, &cover, choice);
     }

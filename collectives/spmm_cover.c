@@ -186,9 +186,7 @@ done:
 /* Whether this rank's rows get partial sums from a rank of its node instead of its columns. */
 static int is_summed_there(const covering_t *c, const pair_t *pair)
 {
-    tulle_datatype_t type = c->b->spmm->type;
-    int64_t row_weight = (int64_t)(tulle_datatype_size(tli_sum_type(type)) / tulle_datatype_size(type));
-    return pair->num_cols >= LEAST_COLUMNS_PER_ROW * row_weight * pair->num_rows;
+    return pair->num_cols >= LEAST_COLUMNS_PER_ROW * tli_weight_of_partial(c->b->spmm) * pair->num_rows;
 }
 
 static int is_gathered(const covering_t *c, const int64_t *const *col_bits, int64_t g)

@@ -44,6 +44,12 @@ typedef struct tli_answering {
     int64_t num_cols[TLI_NUM_CHOICES]; /* of B */
 } tli_answering_t;
 
+/** Rows of B that a partial row of C weighs: its sums may be wider. */
+static inline int64_t tli_weight_of_partial(const tulle_spmm_t *spmm)
+{
+    return (int64_t)(tulle_datatype_size(tli_sum_type(spmm->type)) / tulle_datatype_size(spmm->type));
+}
+
 static inline int64_t tli_words_of_bits(int64_t num_bits)
 {
     return (num_bits + 63) / 64;
