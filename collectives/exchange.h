@@ -4,6 +4,7 @@
 #define TLI_EXCHANGE_H
 
 #include <tulle/exchange.h>
+#include <tulle/memory.h>
 
 #include "collectives/chunks.h"
 #include "collectives/ready.h"
@@ -68,9 +69,10 @@ tulle_status_t tli_exchange_create_cached(tulle_plan_t *plan, tulle_direction_t 
 tulle_status_t tli_exchange_take_options(const tulle_exchange_options_t *given, const tulle_plan_t *plan,
                                          tulle_exchange_t *x);
 
-/** As tulle_scatter() of rows in host memory, in a call of all ranks that know the arguments to be right. */
+/** As tulle_scatter(), in a call of all ranks that know the arguments to be right and the rows of all to be in one
+ * space. */
 tulle_status_t tli_scatter_agreed(tulle_plan_t *plan, const void *ghost, void *owned, tulle_datatype_t datatype,
-                                  int64_t width, tulle_op_t op);
+                                  int64_t width, tulle_op_t op, tulle_space_t space, void *stream);
 
 /** Point an idle cached exchange at other buffers. Local. */
 void tli_exchange_set_buffers(tulle_exchange_t *exchange, void *owned, void *ghost);

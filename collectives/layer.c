@@ -13,6 +13,7 @@
 #include "collectives/pattern.h"
 #include "collectives/spmm_device.h"
 #include "src/agree.h"
+#include "src/device/device.h"
 #include "src/options.h"
 
 const char *tulle_activation_name(tulle_activation_t activation)
@@ -86,17 +87,6 @@ done:
     return st;
 }
 
-static tulle_status_t copy_bias(tli_arena_t *arena, const tulle_layer_t *given, tli_layer_t *layer)
-{
-    tulle_status_t st = TULLE_OK;
-    size_t bytes = tulle_datatype_size(layer->activate.datatype);
-    TLI_TRY(tli_arena_alloc(arena, given->outputs.num_rows, bytes, &layer->bias));
-    if (given->bias != NULL)
-        memcpy(layer->bias, given->bias, (size_t)given->outputs.num_rows * bytes);
-done:
-    return st;
-}
-
 static tulle_status_t alloc_layers(tulle_comm_t *comm, const tulle_layout_t *inputs, const tulle_layer_t *given,
                                    int num_layers, tulle_layers_t **layers_out)
 {
@@ -111,12 +101,13 @@ static tulle_status_t alloc_layers(tulle_comm_t *comm, const tulle_layout_t *inp
     TLI_TRY(tli_arena_alloc(&layers->arena, num_layers, sizeof *layers->layers, &layers->layers));
     TLI_TRY(tli_arena_alloc(&layers->arena, num_layers + 1, sizeof *layers->rows, &layers->rows));
     for (int l = 0; l < num_layers; l++) {
-        layers->layers[l].activate =
-            (tli_activate_args_t){given[l].weights.value_type,   given[l].activation,       given[l].limit,
-                                  given[l].has_sparse_bias != 0, given[l].outputs.num_rows, 0};
+        layers->layers[l].activate = (tli_activate_args_t){.datatype = given[l].weights.value_type,
+                                                           .activation = given[l].activation,
+                                                           .limit = given[l].limit,
+                                                           .has_sparse_bias = given[l].has_sparse_bias != 0,
+                                                           .num_rows = given[l].outputs.num_rows};
         if (given[l].outputs.num_rows > layers->most_outputs)
             layers->most_outputs = given[l].outputs.num_rows;
-        TLI_TRY(copy_bias(&layers->arena, &given[l], &layers->layers[l]));
     }
 done:
     return st;
@@ -143,10 +134,58 @@ static tulle_status_t plan_layers(const tulle_layout_t *inputs, const tulle_laye
                                                 &layers->layers[l].product);
         if (made != TULLE_OK)
             TLI_TRY(name_layer(made, l));
-        TLI_REQUIRE(!tli_spmm_is_on_device(layers->layers[l].product), TULLE_ERR_UNSUPPORTED,
-                    "options.product says device memory: layers are computed in host memory");
         layers->layers[l].num_nonzeros = given[l].weights.row_ptr[given[l].outputs.num_rows];
     }
+    layers->space = layers->layers[0].product->options.space;
+done:
+    return st;
+}
+
+/* --- biases ------------------------------------------------------------------------------------------------------ */
+
+static size_t bias_bytes(const tulle_layers_t *layers, const tli_layer_t *layer)
+{
+    return (size_t)layer->activate.num_rows * tulle_datatype_size(layers->type);
+}
+
+/* From host or device memory. The host waits. */
+static tulle_status_t copy_bias(const tulle_layers_t *layers, const void *bias, const tli_layer_t *layer)
+{
+    tulle_status_t st = TULLE_OK;
+    size_t bytes = bias_bytes(layers, layer);
+    if (bytes > 0 && layers->space == TULLE_SPACE_HOST) {
+        memcpy(layer->bias, bias, bytes);
+    } else if (bytes > 0) {
+        TLI_TRY(tli_device_copy(layer->bias, bias, bytes, NULL));
+        TLI_TRY(tli_device_synchronize(NULL));
+    }
+done:
+    return st;
+}
+
+static tulle_status_t make_bias(const tulle_layers_t *layers, const void *given, tli_layer_t *layer)
+{
+    tulle_status_t st = TULLE_OK;
+    tli_arena_t scratch = TLI_ARENA_INIT;
+    void *zeros = NULL;
+    TLI_TRY(tulle_alloc(layers->space, bias_bytes(layers, layer), &layer->bias));
+    layer->activate.bias = layer->bias;
+    if (given == NULL)
+        TLI_TRY(tli_arena_alloc(&scratch, (int64_t)bias_bytes(layers, layer), 1, &zeros));
+    TLI_TRY(copy_bias(layers, given != NULL ? given : zeros, layer));
+done:
+    tli_arena_release(&scratch);
+    return st;
+}
+
+static tulle_status_t make_biases(const tulle_layer_t *given, tulle_layers_t *layers)
+{
+    tulle_status_t st = TULLE_OK;
+    int previous = -1;
+    TLI_TRY(tli_layers_enter(layers, &previous));
+    for (int l = 0; st == TULLE_OK && l < layers->num_layers; l++)
+        st = make_bias(layers, given[l].bias, &layers->layers[l]);
+    tli_layers_leave(layers, previous);
 done:
     return st;
 }
@@ -167,6 +206,7 @@ tulle_status_t tulle_layers_create(tulle_comm_t *comm, const tulle_layout_t *inp
     TLI_TRY(agree(comm, st, given, num_layers, options.is_training != 0));
     layers->is_training = options.is_training != 0;
     TLI_TRY(plan_layers(inputs, given, options.product, layers));
+    TLI_TRY(tli_agree(comm->mpi, make_biases(given, layers)));
     *layers_out = layers;
     layers = NULL;
 done:
@@ -179,8 +219,10 @@ void tulle_layers_destroy(tulle_layers_t **layers)
     tulle_layers_t *s = layers != NULL ? *layers : NULL;
     if (s == NULL)
         return;
-    for (int l = 0; s->layers != NULL && l < s->num_layers; l++)
+    for (int l = 0; s->layers != NULL && l < s->num_layers; l++) {
         tulle_spmm_destroy(&s->layers[l].product);
+        tulle_free(&s->layers[l].bias);
+    }
     for (int i = 0; i < s->num_rows; i++)
         tulle_free(&s->rows[i]);
     tulle_comm_destroy(&s->comm);
@@ -190,6 +232,19 @@ void tulle_layers_destroy(tulle_layers_t **layers)
 }
 
 /* --- use --------------------------------------------------------------------------------------------------------- */
+
+tulle_status_t tli_layers_enter(const tulle_layers_t *layers, int *previous_out)
+{
+    if (layers->space == TULLE_SPACE_HOST)
+        return TULLE_OK;
+    return tli_device_enter(layers->layers[0].product->device->device, previous_out);
+}
+
+void tli_layers_leave(const tulle_layers_t *layers, int previous)
+{
+    if (layers->space != TULLE_SPACE_HOST)
+        tli_device_leave(layers->layers[0].product->device->device, previous);
+}
 
 int tulle_layers_count(const tulle_layers_t *layers)
 {
@@ -212,6 +267,17 @@ done:
     return st;
 }
 
+static tulle_status_t replace_bias(const tulle_layers_t *layers, const void *bias, const tli_layer_t *layer)
+{
+    tulle_status_t st = TULLE_OK;
+    int previous = -1;
+    TLI_TRY(tli_layers_enter(layers, &previous));
+    st = copy_bias(layers, bias, layer);
+    tli_layers_leave(layers, previous);
+done:
+    return st;
+}
+
 tulle_status_t tulle_layers_set_weights(tulle_layers_t *layers, int index, const void *values, const void *bias)
 {
     tulle_status_t st = TULLE_OK;
@@ -220,8 +286,7 @@ tulle_status_t tulle_layers_set_weights(tulle_layers_t *layers, int index, const
     TLI_TRY(tli_comm_agree_on(layers->comm, check_weights(layers, index, values), index, "the index"));
     TLI_TRY(tulle_spmm_set_values(layers->layers[index].product, values));
     if (bias != NULL)
-        memcpy(layers->layers[index].bias, bias,
-               (size_t)layers->layers[index].activate.num_rows * tulle_datatype_size(layers->type));
+        TLI_TRY(replace_bias(layers, bias, &layers->layers[index]));
 done:
     return st;
 }

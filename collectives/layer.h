@@ -12,16 +12,15 @@
 /** One layer, planned. */
 typedef struct tli_layer {
     tulle_spmm_t *product;
-    tli_activate_args_t activate; /* width is that of the batch */
+    tli_activate_args_t activate; /* width is that of the batch; y, the outputs, is the caller's in the last layer */
     int64_t num_nonzeros;         /* of this rank */
-    void *bias;                   /* [num_outputs] */
-    void *y;                      /* [num_outputs * width] outputs; of the last layer the caller's, borrowed */
-    int64_t y_stride;             /* [scalars] */
+    void *bias;                   /* [num_outputs] from tulle_alloc() */
 } tli_layer_t;
 
 struct tulle_layers {
     tulle_comm_t *comm; /* one reference */
     tulle_datatype_t type;
+    tulle_space_t space; /* of all rows and biases */
     int is_training;
     int num_layers;
     tli_layer_t *layers;  /* [num_layers] */
@@ -35,5 +34,9 @@ struct tulle_layers {
     int num_rows;         /* training: outputs of all layers but the last, two gradients; else: outputs, twice */
     tli_arena_t arena;
 };
+
+/** Make the GPU of the layers the current one until they are left; nothing where rows are in host memory. */
+tulle_status_t tli_layers_enter(const tulle_layers_t *layers, int *previous_out);
+void tli_layers_leave(const tulle_layers_t *layers, int previous);
 
 #endif

@@ -119,7 +119,7 @@ done:
 }
 
 tulle_status_t tli_scatter_agreed(tulle_plan_t *plan, const void *ghost, void *owned, tulle_datatype_t datatype,
-                                  int64_t width, tulle_op_t op)
+                                  int64_t width, tulle_op_t op, tulle_space_t space, void *stream)
 {
     tulle_status_t st = TULLE_OK;
     tulle_field_t field = {owned, (void *)ghost, datatype, width, 0, 0};
@@ -127,7 +127,8 @@ tulle_status_t tli_scatter_agreed(tulle_plan_t *plan, const void *ghost, void *o
     tulle_exchange_t wanted = {.direction = TULLE_SCATTER};
     options.op = op;
     TLI_TRY(check_call(plan, &options, &wanted, &field));
-    TLI_TRY(move_rows(plan, &wanted, &field, &options, NULL));
+    wanted.spaces |= 1 << space; /* a rank may have no rows */
+    TLI_TRY(move_rows(plan, &wanted, &field, &options, stream));
 done:
     return st;
 }

@@ -59,7 +59,7 @@ typedef struct tli_spmm_moved {
     int32_t *rank;  /* [num] whose they are */
     int64_t *entry; /* [num] position there */
     void *values;   /* [num] */
-    void *sampled;  /* [num] inner products for others; allocated with values_plan */
+    void *sampled;  /* [num] inner products for others, in the space of rows; made when first asked for */
 } tli_spmm_moved_t;
 
 struct tulle_spmm {
@@ -73,6 +73,7 @@ struct tulle_spmm {
     tli_sparse_t own, ghost, foreign;         /* foreign: rows of others */
     tli_spmm_moved_t moved;
     tulle_plan_t *values_plan; /* of moved values; made when first asked for */
+    int can_sample;            /* what inner products need is there, too: alike on all ranks */
     tli_spmm_way_t forward, transposed;
     tli_spmm_binding_t *bindings;                        /* newest first */
     int64_t num_uses;                                    /* of bindings */
@@ -137,8 +138,8 @@ void tli_spmm_fill(tulle_spmm_t *spmm);
  * @param[in] name for the error text @param[in,out] stride 0 becomes the width */
 tulle_status_t tli_product_check_rows(const char *name, const void *rows, int64_t num_rows, tulle_datatype_t type,
                                       int64_t width, int64_t *stride);
-/** They are in host memory. */
-tulle_status_t tli_product_check_host(const char *name, const void *rows);
+/** They are where the matrix wants them. @param[in] num_rows 0: they are not looked at */
+tulle_status_t tli_spmm_check_space(const tulle_spmm_t *spmm, const char *name, const void *rows, int64_t num_rows);
 
 /**
  * Check the arguments of a run on this rank; make its way ready.
@@ -152,15 +153,15 @@ tulle_status_t tli_spmm_check(tulle_spmm_t *spmm, tli_spmm_way_t *way, const tul
 tulle_status_t tli_spmm_bind(tulle_spmm_t *spmm, const tli_spmm_way_t *way, const tulle_product_t *product,
                              tli_spmm_binding_t **binding_out);
 
-/** As tulle_spmm_run() and tulle_spmm_run_transpose() in host memory, of arguments that all ranks know to be right:
- * they agree the first time only, on what is made then. @param[in] is_transposed alike on all ranks @collective */
-tulle_status_t tli_spmm_run_agreed(tulle_spmm_t *spmm, int is_transposed, const tulle_product_t *product);
+/** As tulle_spmm_run() and tulle_spmm_run_transpose(), of arguments that all ranks know to be right: they agree the
+ * first time only, on what is made then. @param[in] is_transposed alike on all ranks @collective */
+tulle_status_t tli_spmm_run_agreed(tulle_spmm_t *spmm, int is_transposed, const tulle_product_t *product, void *stream);
 
 /** Likewise as tulle_spmm_run_sampled(). What the last products of this width gathered may be used again.
  * @param[in] x_is_gathered the last product was of X, with the matrix as it is
  * @param[in] y_is_gathered the last transposed product was of Y */
 tulle_status_t tli_spmm_run_sampled_agreed(tulle_spmm_t *spmm, const tulle_product_t *product, int x_is_gathered,
-                                           int y_is_gathered, void *values_out);
+                                           int y_is_gathered, void *values_out, void *stream);
 
 /** The multiplications of a product alone, with the rows that were gathered before; arguments are not looked at. For
  * measurements. @collective, the first time that a width is used */

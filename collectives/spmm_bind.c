@@ -27,24 +27,24 @@ done:
     return st;
 }
 
-tulle_status_t tli_product_check_host(const char *name, const void *rows)
+static tulle_status_t check_host(const char *name, const void *rows)
 {
     tulle_status_t st = TULLE_OK;
     tulle_space_t space = TULLE_SPACE_HOST;
     TLI_TRY(tulle_space_of(rows, &space));
     TLI_REQUIRE(space == TULLE_SPACE_HOST || space == TULLE_SPACE_PINNED, TULLE_ERR_UNSUPPORTED,
-                "%s is in %s memory: layers are computed in host memory, and products unless options.space says "
+                "%s is in %s memory: products, and layers, are computed in host memory unless options.space says "
                 "otherwise",
                 name, tulle_space_name(space));
 done:
     return st;
 }
 
-static tulle_status_t check_space(const tulle_spmm_t *spmm, const char *name, const void *rows, int64_t num_rows)
+tulle_status_t tli_spmm_check_space(const tulle_spmm_t *spmm, const char *name, const void *rows, int64_t num_rows)
 {
-    if (!tli_spmm_is_on_device(spmm))
-        return tli_product_check_host(name, rows);
-    return num_rows > 0 ? tli_spmm_device_check_rows(spmm, name, rows) : TULLE_OK;
+    if (num_rows == 0)
+        return TULLE_OK;
+    return tli_spmm_is_on_device(spmm) ? tli_spmm_device_check_rows(spmm, name, rows) : check_host(name, rows);
 }
 
 static uintptr_t extent_of(int64_t num_rows, int64_t stride, int64_t width, size_t scalar_bytes)
@@ -60,8 +60,8 @@ static tulle_status_t check_operands(const tulle_spmm_t *spmm, const tli_spmm_wa
                 "width is %lld, must be at least 1", (long long)p->width);
     TLI_TRY(tli_product_check_rows("B", p->b, way->num_b, spmm->type, p->width, &p->b_stride));
     TLI_TRY(tli_product_check_rows("C", p->c, way->num_c, spmm->type, p->width, &p->c_stride));
-    TLI_TRY(check_space(spmm, "B", p->b, way->num_b));
-    TLI_TRY(check_space(spmm, "C", p->c, way->num_c));
+    TLI_TRY(tli_spmm_check_space(spmm, "B", p->b, way->num_b));
+    TLI_TRY(tli_spmm_check_space(spmm, "C", p->c, way->num_c));
     uintptr_t b = (uintptr_t)p->b, b_bytes = extent_of(way->num_b, p->b_stride, p->width, scalar_bytes);
     uintptr_t c = (uintptr_t)p->c, c_bytes = extent_of(way->num_c, p->c_stride, p->width, scalar_bytes);
     TLI_REQUIRE(b_bytes == 0 || c_bytes == 0 || b >= c + c_bytes || c >= b + b_bytes, TULLE_ERR_ARG,

@@ -164,7 +164,6 @@ static tulle_status_t start(const run_t *r)
 {
     tulle_status_t st = TULLE_OK;
     tli_spmm_binding_t *binding = r->binding;
-    binding->holds_b = 0;
     if (binding->gather != NULL) {
         tli_exchange_move_owned(binding->gather, (void *)r->product->b, r->product->b_stride);
         TLI_TRY(tulle_exchange_start(binding->gather, NULL));
@@ -184,12 +183,21 @@ static tulle_status_t finish(const run_t *r)
     TLI_TRY(multiply_parts(r));
     if (r->binding->gather != NULL)
         TLI_TRY(tulle_exchange_wait(r->binding->gather));
-    r->binding->holds_b = 1;
     if (r->binding->scatter != NULL) {
         TLI_TRY(tulle_exchange_wait(r->binding->scatter));
         add_landings(r);
     }
     round_sums(r);
+done:
+    return st;
+}
+
+static tulle_status_t run_on_host(const run_t *r)
+{
+    tulle_status_t st = TULLE_OK;
+    TLI_TRY(start(r));
+    multiply_own(r);
+    TLI_TRY(finish(r));
 done:
     return st;
 }
@@ -204,13 +212,10 @@ static tulle_status_t run(tulle_spmm_t *spmm, tli_spmm_way_t *way, const tulle_p
     tulle_status_t st = tli_spmm_check(spmm, way, product, stream, &checked);
     TLI_TRY(has_agreed ? st : tli_comm_agree_on(spmm->comm, st, checked.width, "the width"));
     TLI_TRY(tli_spmm_bind(spmm, way, &checked, &r.binding));
-    if (tli_spmm_is_on_device(spmm)) {
-        st = tli_spmm_device_run(spmm, way, &checked, r.binding, stream);
-        goto done;
-    }
-    TLI_TRY(start(&r));
-    multiply_own(&r);
-    TLI_TRY(finish(&r));
+    r.binding->holds_b = 0;
+    TLI_TRY(tli_spmm_is_on_device(spmm) ? tli_spmm_device_run(spmm, way, &checked, r.binding, stream)
+                                        : run_on_host(&r));
+    r.binding->holds_b = 1;
 done:
     return st;
 }
@@ -237,10 +242,10 @@ done:
     return st;
 }
 
-tulle_status_t tli_spmm_run_agreed(tulle_spmm_t *spmm, int is_transposed, const tulle_product_t *product)
+tulle_status_t tli_spmm_run_agreed(tulle_spmm_t *spmm, int is_transposed, const tulle_product_t *product, void *stream)
 {
     tli_spmm_way_t *way = is_transposed ? &spmm->transposed : &spmm->forward;
-    return run(spmm, way, product, way->is_ready || spmm->options.is_trusted, NULL);
+    return run(spmm, way, product, way->is_ready || spmm->options.is_trusted, stream);
 }
 
 tulle_status_t tulle_spmm_run(tulle_spmm_t *spmm, const tulle_product_t *product, void *stream)

@@ -6,6 +6,7 @@
 #include "collectives/plan.h"
 #include "collectives/spmm_device.h"
 #include "src/agree.h"
+#include "src/device/device.h"
 
 /* Made when first asked for: products do without. @collective */
 static tulle_status_t plan_values(tulle_spmm_t *spmm)
@@ -19,8 +20,6 @@ static tulle_status_t plan_values(tulle_spmm_t *spmm)
         goto done;
     TLI_TRY(tulle_pattern_create_from_forest(spmm->comm, spmm->num_nonzeros, moved->num, moved->rank, moved->entry,
                                              &pattern));
-    TLI_TRY(tli_agree(spmm->comm->mpi,
-                      tli_arena_alloc_raw(&spmm->arena, moved->num, (size_t)options.row_bytes, &spmm->moved.sampled)));
     TLI_TRY(tulle_plan_create(spmm->comm, pattern, &options, &spmm->values_plan));
 done:
     tulle_pattern_destroy(&pattern);
@@ -36,14 +35,29 @@ done:
     return st;
 }
 
+/* From host memory, or the device's. The host waits. */
+static tulle_status_t take_values(const tulle_spmm_t *spmm, const void *values)
+{
+    tulle_status_t st = TULLE_OK;
+    size_t bytes = (size_t)spmm->num_nonzeros * tulle_datatype_size(spmm->type);
+    if (bytes > 0 && tli_spmm_is_on_device(spmm)) {
+        TLI_TRY(tli_device_copy(spmm->values, values, bytes, spmm->device->stream));
+        TLI_TRY(tli_device_synchronize(spmm->device->stream));
+    } else if (bytes > 0) {
+        memcpy(spmm->values, values, bytes);
+    }
+done:
+    return st;
+}
+
 tulle_status_t tulle_spmm_set_values(tulle_spmm_t *spmm, const void *values)
 {
     tulle_status_t st = TULLE_OK;
     TLI_TRY(tli_check_spmm(spmm));
     TLI_TRY(tli_comm_agree_on(spmm->comm, check_values(spmm, values), 0, "nothing"));
     TLI_TRY(plan_values(spmm));
-    if (spmm->num_nonzeros > 0)
-        memcpy(spmm->values, values, (size_t)spmm->num_nonzeros * tulle_datatype_size(spmm->type));
+    st = take_values(spmm, values);
+    TLI_TRY(tli_spmm_is_on_device(spmm) ? tli_agree(spmm->comm->mpi, st) : st);
     if (spmm->values_plan != NULL)
         TLI_TRY(tulle_gather(spmm->values_plan, spmm->values, spmm->moved.values, spmm->type, 1, NULL));
     tli_spmm_fill(spmm);
@@ -60,21 +74,58 @@ typedef struct sampling {
     tulle_product_t x, y;            /* checked; only width, b, b_stride and alpha count */
     tli_spmm_binding_t *of_x, *of_y; /* of_y is NULL where nothing moved */
     int x_is_gathered, y_is_gathered;
+    void *values_out;
+    void *stream;
 } sampling_t;
 
-static void sample(const sampling_t *s, const tli_sparse_t *block, const void *x, int64_t x_stride, const void *y,
-                   int64_t y_stride, void *values_out)
+/* Between these rows. */
+static tli_multiply_args_t args_of(const sampling_t *s, const void *x, int64_t x_stride, const void *y,
+                                   int64_t y_stride)
 {
-    tli_multiply_args_t args = {.block = block,
-                                .last = block->num_rows,
-                                .datatype = s->spmm->type,
-                                .width = s->x.width,
-                                .b = x,
-                                .b_stride = x_stride,
-                                .c = (void *)y, /* is only read */
-                                .c_stride = y_stride,
-                                .alpha = s->x.alpha};
+    return (tli_multiply_args_t){.datatype = s->spmm->type,
+                                 .width = s->x.width,
+                                 .b = x,
+                                 .b_stride = x_stride,
+                                 .c = (void *)y, /* is only read */
+                                 .c_stride = y_stride,
+                                 .alpha = s->x.alpha};
+}
+
+static void sample_on_host(const tli_sparse_t *block, tli_multiply_args_t args, void *values_out)
+{
+    args.block = block;
+    args.last = block->num_rows;
     tli_multiply_sampled(&args, values_out);
+}
+
+static tulle_status_t sample_own(const sampling_t *s)
+{
+    tli_multiply_args_t args = args_of(s, s->x.b, s->x.b_stride, s->y.b, s->y.b_stride);
+    if (tli_spmm_is_on_device(s->spmm))
+        return tli_spmm_device_sample(&s->spmm->device->forward.own, &args, s->values_out, s->stream);
+    sample_on_host(&s->spmm->forward.own, args, s->values_out);
+    return TULLE_OK;
+}
+
+static tulle_status_t sample_arriving(const sampling_t *s)
+{
+    const tli_spmm_way_t *way = &s->spmm->forward;
+    tli_multiply_args_t args = args_of(s, s->of_x->ghosts, s->x.width, s->y.b, s->y.b_stride);
+    if (tli_spmm_is_on_device(s->spmm))
+        return tli_spmm_device_sample(&s->spmm->device->forward.arriving, &args, s->values_out, s->stream);
+    for (int part = 0; part < way->num_parts; part++)
+        sample_on_host(&way->parts[part].block, args, s->values_out);
+    return TULLE_OK;
+}
+
+/* For others. */
+static tulle_status_t sample_partial(const sampling_t *s)
+{
+    tli_multiply_args_t args = args_of(s, s->x.b, s->x.b_stride, s->of_y->ghosts, s->x.width);
+    if (tli_spmm_is_on_device(s->spmm))
+        return tli_spmm_device_sample(&s->spmm->device->forward.partial, &args, s->spmm->moved.sampled, s->stream);
+    sample_on_host(&s->spmm->forward.partial, args, s->spmm->moved.sampled);
+    return TULLE_OK;
 }
 
 /* Unless its ghosts are there. */
@@ -83,11 +134,11 @@ static int must_gather(const tli_spmm_binding_t *binding, int is_gathered)
     return binding != NULL && binding->gather != NULL && !(is_gathered && binding->holds_b);
 }
 
-static tulle_status_t start_gather(tli_spmm_binding_t *binding, const tulle_product_t *product)
+static tulle_status_t start_gather(tli_spmm_binding_t *binding, const tulle_product_t *product, void *stream)
 {
     binding->holds_b = 0;
     tli_exchange_move_owned(binding->gather, (void *)product->b, product->b_stride);
-    return tulle_exchange_start(binding->gather, NULL);
+    return tulle_exchange_start(binding->gather, stream);
 }
 
 static tulle_status_t start_gathers(const sampling_t *s, int *gathers_x, int *gathers_y)
@@ -96,32 +147,69 @@ static tulle_status_t start_gathers(const sampling_t *s, int *gathers_x, int *ga
     *gathers_x = must_gather(s->of_x, s->x_is_gathered);
     *gathers_y = must_gather(s->of_y, s->y_is_gathered);
     if (*gathers_x)
-        TLI_TRY(start_gather(s->of_x, &s->x));
+        TLI_TRY(start_gather(s->of_x, &s->x, s->stream));
     if (*gathers_y)
-        TLI_TRY(start_gather(s->of_y, &s->y));
+        TLI_TRY(start_gather(s->of_y, &s->y, s->stream));
 done:
     return st;
 }
 
-static tulle_status_t execute(const sampling_t *s, void *values_out)
+static tulle_status_t execute(const sampling_t *s)
 {
     tulle_status_t st = TULLE_OK;
-    const tli_spmm_way_t *way = &s->spmm->forward;
-    int64_t width = s->x.width;
+    const tulle_spmm_t *spmm = s->spmm;
     int gathers_x = 0, gathers_y = 0;
-    void *moved = s->spmm->moved.sampled;
     TLI_TRY(start_gathers(s, &gathers_x, &gathers_y));
-    sample(s, &way->own, s->x.b, s->x.b_stride, s->y.b, s->y.b_stride, values_out);
+    TLI_TRY(sample_own(s));
     if (gathers_x)
         TLI_TRY(tulle_exchange_wait(s->of_x->gather));
-    for (int part = 0; part < way->num_parts; part++)
-        sample(s, &way->parts[part].block, s->of_x->ghosts, width, s->y.b, s->y.b_stride, values_out);
+    TLI_TRY(sample_arriving(s));
     if (s->of_y != NULL) {
         if (gathers_y)
             TLI_TRY(tulle_exchange_wait(s->of_y->gather));
-        sample(s, &way->partial, s->x.b, s->x.b_stride, s->of_y->ghosts, width, moved);
-        TLI_TRY(tli_scatter_agreed(s->spmm->values_plan, moved, values_out, s->spmm->type, 1, TULLE_OP_REPLACE));
+        TLI_TRY(sample_partial(s));
+        TLI_TRY(tli_scatter_agreed(spmm->values_plan, spmm->moved.sampled, s->values_out, spmm->type, 1,
+                                   TULLE_OP_REPLACE, spmm->options.space, s->stream));
     }
+done:
+    return st;
+}
+
+static tulle_status_t execute_in_space(const sampling_t *s)
+{
+    tulle_status_t st = TULLE_OK;
+    int previous = -1;
+    if (!tli_spmm_is_on_device(s->spmm))
+        return execute(s);
+    TLI_TRY(tli_device_enter(s->spmm->device->device, &previous));
+    st = execute(s);
+    tli_device_leave(s->spmm->device->device, previous);
+done:
+    return st;
+}
+
+/* Room for what is computed for others; on the device also lists of nonzeros. */
+static tulle_status_t make_room(tulle_spmm_t *spmm)
+{
+    tulle_status_t st = TULLE_OK;
+    if (tli_spmm_is_on_device(spmm))
+        TLI_TRY(tli_spmm_device_prepare_sampling(spmm));
+    else if (spmm->scatter != NULL)
+        TLI_TRY(
+            tli_arena_alloc_raw(&spmm->arena, spmm->moved.num, tulle_datatype_size(spmm->type), &spmm->moved.sampled));
+done:
+    return st;
+}
+
+/* What the first inner products make. @collective */
+static tulle_status_t prepare_sampling(tulle_spmm_t *spmm)
+{
+    tulle_status_t st = TULLE_OK;
+    if (!spmm->can_sample) {
+        TLI_TRY(tli_agree(spmm->comm->mpi, make_room(spmm)));
+        spmm->can_sample = 1;
+    }
+    TLI_TRY(plan_values(spmm));
 done:
     return st;
 }
@@ -129,44 +217,55 @@ done:
 /* Whether all is made that is made the first time, on all ranks alike. */
 static int is_ready(const tulle_spmm_t *spmm)
 {
-    return spmm->forward.is_ready &&
-           (spmm->scatter == NULL || (spmm->transposed.is_ready && spmm->values_plan != NULL));
+    return spmm->can_sample && (spmm->scatter == NULL || (spmm->transposed.is_ready && spmm->values_plan != NULL));
 }
 
-static tulle_status_t run_sampled(sampling_t *s, const tulle_product_t *product, int has_agreed, void *values_out)
+static tulle_status_t check_sampling(sampling_t *s, const tulle_product_t *product)
+{
+    tulle_status_t st = TULLE_OK;
+    tulle_spmm_t *spmm = s->spmm;
+    TLI_TRY(tli_spmm_check(spmm, &spmm->forward, product, s->stream, &s->x));
+    TLI_TRY(check_values(spmm, s->values_out));
+    TLI_TRY(tli_spmm_check_space(spmm, "values_out", s->values_out, spmm->num_nonzeros));
+    if (spmm->scatter != NULL && !spmm->transposed.is_ready)
+        TLI_TRY(tli_spmm_prepare(spmm, &spmm->transposed));
+    s->y = (tulle_product_t){.width = s->x.width, .b = s->x.c, .b_stride = s->x.c_stride};
+done:
+    return st;
+}
+
+static tulle_status_t run_sampled(sampling_t *s, const tulle_product_t *product, int has_agreed)
 {
     tulle_spmm_t *spmm = s->spmm;
-    tulle_status_t st = tli_spmm_check(spmm, &spmm->forward, product, NULL, &s->x);
-    s->y = (tulle_product_t){.width = s->x.width, .b = s->x.c, .b_stride = s->x.c_stride};
-    if (st == TULLE_OK)
-        st = check_values(spmm, values_out);
-    if (st == TULLE_OK && spmm->scatter != NULL && !spmm->transposed.is_ready)
-        st = tli_spmm_prepare(spmm, &spmm->transposed);
+    tulle_status_t st = check_sampling(s, product);
     TLI_TRY(has_agreed ? st : tli_comm_agree_on(spmm->comm, st, s->x.width, "the width"));
-    TLI_TRY(plan_values(spmm));
+    TLI_TRY(prepare_sampling(spmm));
     TLI_TRY(tli_spmm_bind(spmm, &spmm->forward, &s->x, &s->of_x));
     if (spmm->scatter != NULL)
         TLI_TRY(tli_spmm_bind(spmm, &spmm->transposed, &s->y, &s->of_y));
-    TLI_TRY(execute(s, values_out));
+    TLI_TRY(execute_in_space(s));
 done:
     return st;
 }
 
 tulle_status_t tli_spmm_run_sampled_agreed(tulle_spmm_t *spmm, const tulle_product_t *product, int x_is_gathered,
-                                           int y_is_gathered, void *values_out)
+                                           int y_is_gathered, void *values_out, void *stream)
 {
-    sampling_t s = {.spmm = spmm, .x_is_gathered = x_is_gathered, .y_is_gathered = y_is_gathered};
-    return run_sampled(&s, product, is_ready(spmm), values_out);
+    sampling_t s = {.spmm = spmm,
+                    .x_is_gathered = x_is_gathered,
+                    .y_is_gathered = y_is_gathered,
+                    .values_out = values_out,
+                    .stream = stream};
+    return run_sampled(&s, product, is_ready(spmm));
 }
 
-tulle_status_t tulle_spmm_run_sampled(tulle_spmm_t *spmm, const tulle_product_t *product, void *values_out)
+tulle_status_t tulle_spmm_run_sampled(tulle_spmm_t *spmm, const tulle_product_t *product, void *values_out,
+                                      void *stream)
 {
     tulle_status_t st = TULLE_OK;
-    sampling_t s = {.spmm = spmm};
+    sampling_t s = {.spmm = spmm, .values_out = values_out, .stream = stream};
     TLI_TRY(tli_check_spmm(spmm));
-    TLI_REQUIRE(!tli_spmm_is_on_device(spmm), TULLE_ERR_UNSUPPORTED,
-                "inner products at the nonzeros are computed in host memory");
-    TLI_TRY(run_sampled(&s, product, 0, values_out));
+    TLI_TRY(run_sampled(&s, product, spmm->options.is_trusted));
 done:
     return st;
 }

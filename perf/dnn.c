@@ -102,7 +102,7 @@ static tulle_status_t run_once(dnn_t *dnn, int m, double *us_out)
     tulle_batch_t batch = TULLE_BATCH(model->batch, model->x, model->y);
     double began = 0;
     TLI_TRY(tli_start_together(&dnn->start, &began));
-    TLI_TRY(tulle_layers_forward(model->layers, &batch));
+    TLI_TRY(tulle_layers_forward(model->layers, &batch, NULL));
     double us = 1e6 * (tli_clock() - began);
     TLI_MPI(MPI_Allreduce(&us, us_out, 1, MPI_DOUBLE, MPI_MAX, dnn->comm));
 done:

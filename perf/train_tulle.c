@@ -14,14 +14,14 @@ typedef struct split {
 static tulle_status_t forward(train_engine_t *engine, int layer, int64_t width, const double *x, double *y)
 {
     tulle_batch_t batch = TULLE_BATCH(width, x, y);
-    return tulle_layers_forward(((split_t *)engine)->layers[layer], &batch);
+    return tulle_layers_forward(((split_t *)engine)->layers[layer], &batch, NULL);
 }
 
 static tulle_status_t backward(train_engine_t *engine, int layer, const double *dy, double *dx, double *dw)
 {
     void *by_weights[1] = {dw};
     tulle_gradients_t gradients = {dy, 0, dx, 0, by_weights, NULL, 0, 0};
-    return tulle_layers_backward(((split_t *)engine)->layers[layer], &gradients);
+    return tulle_layers_backward(((split_t *)engine)->layers[layer], &gradients, NULL);
 }
 
 static tulle_status_t set_weights(train_engine_t *engine, int layer, const double *weights)

@@ -35,7 +35,8 @@ typedef struct tulle_layer {
     tulle_csr_t weights;    /**< this rank's rows of W: an output each; columns are ids of the inputs; all layers have
                                  values of one type, any that products offer. Of f16 and bf16 W X is rounded once, and
                                  again when bias and activation, computed in f32, are applied */
-    const void *bias;       /**< [outputs.num_rows] added to every column of Y; of the type of the weights; NULL = 0 */
+    const void *bias;       /**< [outputs.num_rows] added to every column of Y; of the type of the weights; host
+                                 memory; NULL = 0 */
     tulle_activation_t activation; /**< equal on every rank */
     double limit;                  /**< of CLAMP: > 0; equal on every rank; else ignored */
     int32_t has_sparse_bias; /**< [bool] the bias is added only where W X is not zero, as the Graph Challenge has it: an
@@ -49,7 +50,8 @@ typedef struct tulle_layers tulle_layers_t;
 typedef struct tulle_layers_options {
     size_t struct_size;                  /**< [bytes] set by the initializer */
     const tulle_spmm_options_t *product; /**< borrowed for the call; of the product of every layer; NULL = defaults.
-                                            With is_trusted ranks compare notes once per call, not for every layer */
+                                            With is_trusted ranks compare notes once per call, not for every layer.
+                                            Its space is that of all rows: host or device memory */
     int32_t is_training;                 /**< [bool] 1 = forward keeps the outputs of every layer for backward */
 } tulle_layers_options_t;
 
@@ -70,7 +72,8 @@ typedef struct tulle_layers_options {
  * @retval TULLE_ERR_ARG what tulle_spmm_create() refuses in a layer's weights, the layer named; a null pointer, no
  *         layer, an unknown activation, a limit that is not positive, a sparse bias without RELU or CLAMP
  * @retval TULLE_ERR_MISMATCH ranks disagree about what must be equal, or layers about the type of values
- * @retval TULLE_ERR_UNSUPPORTED values of a type that products do not offer; values in device memory
+ * @retval TULLE_ERR_UNSUPPORTED values of a type that products do not offer; values in device memory; rows in device
+ *         memory in a build without CUDA
  * @retval TULLE_ERR_NOMEM; TULLE_ERR_OVERFLOW; TULLE_ERR_TRANSPORT; TULLE_ERR_REMOTE another rank failed
  * @threads one thread per comm at a time   @cost that of tulle_spmm_create() for every layer
  */
@@ -116,14 +119,18 @@ typedef struct tulle_batch {
  * the same from run to run. The first run of a width, or of one larger than before, allocates rows between the layers.
  * @collective all ranks of the layers; blocks
  * @param[in,out] layers borrowed; for training, X and Y must stay as they are until tulle_layers_backward()
- * @param[in]     batch  borrowed for the call; host memory
- * @retval TULLE_ERR_ARG a null pointer, a width below 1, a stride below the width, X and Y overlap
- * @retval TULLE_ERR_MISMATCH ranks disagree about the width; TULLE_ERR_UNSUPPORTED rows in device or managed memory
+ * @param[in]     batch  borrowed for the call; its rows are in the space of the products' options
+ * @param[in]     stream as in tulle_spmm_run(): NULL where rows are in host memory; else all runs on it, X is borrowed
+ * and Y is there when it is through; captured into a graph it can be as products can, once its width has run
+ * @retval TULLE_ERR_ARG a null pointer, a width below 1, a stride below the width, X and Y overlap; with device memory,
+ *         rows that its GPU does not reach
+ * @retval TULLE_ERR_MISMATCH ranks disagree about the width
+ * @retval TULLE_ERR_UNSUPPORTED rows in device or managed memory, or a stream, unless the products' space says so
  * @retval TULLE_ERR_NOMEM; TULLE_ERR_OVERFLOW; TULLE_ERR_TRANSPORT; TULLE_ERR_TIMEOUT; TULLE_ERR_REMOTE another rank
  *         failed. Y may then hold a part of the result
  * @threads one thread per comm at a time   @cost that of tulle_spmm_run() for every layer, and one small reduction
  */
-TULLE_API tulle_status_t tulle_layers_forward(tulle_layers_t *layers, const tulle_batch_t *batch);
+TULLE_API tulle_status_t tulle_layers_forward(tulle_layers_t *layers, const tulle_batch_t *batch, void *stream);
 
 /** Gradients of a loss, by Y on the way in, by all else on the way out. What is written is overwritten, not added to.
  */
@@ -144,7 +151,9 @@ typedef struct tulle_gradients {
  * kink, the derivative is 0.
  * @collective all ranks of the layers; blocks
  * @param[in,out] layers    borrowed; made for training; X, Y and weights as they were in the last forward
- * @param[in]     gradients borrowed for the call; host memory
+ * @param[in]     gradients borrowed for the call; lists of addresses are in host memory, what they point to in the
+ *                          space of the products' options
+ * @param[in]     stream    as in tulle_layers_forward(), and the same one, or ordered behind it by an event
  * @retval TULLE_ERR_STATE no forward run came before, or the layers were not made for training
  * @retval TULLE_ERR_ARG a null pointer, a stride below the width, overlapping rows
  * @retval TULLE_ERR_MISMATCH ranks disagree about what is left out
@@ -153,10 +162,13 @@ typedef struct tulle_gradients {
  * @cost that of tulle_spmm_run_transpose() for every layer, and inner products of rows that are there: only the first
  * layer gathers, and what is computed for other ranks travels; one small reduction
  */
-TULLE_API tulle_status_t tulle_layers_backward(tulle_layers_t *layers, const tulle_gradients_t *gradients);
+TULLE_API tulle_status_t tulle_layers_backward(tulle_layers_t *layers, const tulle_gradients_t *gradients,
+                                               void *stream);
 
 /**
- * Replace the weights and the bias of a layer; nonzeros stay where they are.
+ * Replace the weights and the bias of a layer; nonzeros stay where they are. With rows in device memory, when nothing
+ * of the layers, and nothing that writes the new values, is on a stream any more; these may be in host or device
+ * memory.
  * @collective all ranks of the layers; blocks
  * @param[in,out] layers borrowed
  * @param[in]     index  0 to count - 1, equal on every rank

@@ -194,18 +194,24 @@ TULLE_API tulle_status_t tulle_spmm_run_transpose(tulle_spmm_t *spmm, const tull
  * @param[in,out] spmm       borrowed
  * @param[in]     product    borrowed for the call; b is X (column layout), c is Y (row layout) and is only read; beta
  * is ignored
- * @param[out]    values_out [nonzeros of this rank] of the matrix' value type
- * @return as tulle_spmm_run(); TULLE_ERR_UNSUPPORTED where the options' space is device memory
- * @threads one thread per comm at a time   @cost as tulle_spmm_run(), and one scalar per nonzero that is held elsewhere
+ * @param[out]    values_out [nonzeros of this rank] of the matrix' value type, summed up in f64 and rounded once; where
+ * rows are, in host or in device memory
+ * @param[in]     stream     as in tulle_spmm_run()
+ * @return as tulle_spmm_run()
+ * @threads one thread per comm at a time
+ * @cost as tulle_spmm_run(), and one scalar per nonzero that is held elsewhere; in device memory 12 bytes per nonzero,
+ * from the first call on
  */
-TULLE_API tulle_status_t tulle_spmm_run_sampled(tulle_spmm_t *spmm, const tulle_product_t *product, void *values_out);
+TULLE_API tulle_status_t tulle_spmm_run_sampled(tulle_spmm_t *spmm, const tulle_product_t *product, void *values_out,
+                                                void *stream);
 
 /**
- * Replace the values of the matrix; its nonzeros stay where they are. With rows in device memory: when no product is on
- * a stream any more.
+ * Replace the values of the matrix; its nonzeros stay where they are. With rows in device memory: when no product, and
+ * nothing that writes the new values, is on a stream any more.
  * @collective all ranks of the matrix; blocks
  * @param[in,out] spmm   borrowed
- * @param[in]     values [nonzeros of this rank] copied, in the order of the CSR; of the matrix' value type
+ * @param[in]     values [nonzeros of this rank] copied, in the order of the CSR; of the matrix' value type; in host
+ * memory, or, where rows are there, in device memory, from which they are copied by way of the host
  * @retval TULLE_ERR_ARG a null pointer; TULLE_ERR_NOMEM; TULLE_ERR_TRANSPORT; TULLE_ERR_REMOTE another rank failed
  * @threads one thread per comm at a time   @cost O(nonzeros), and one scalar per nonzero that is held elsewhere
  */

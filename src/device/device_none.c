@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "src/device/activate.h"
 #include "src/device/pack_device.h"
 #include "src/device/peer_memory.h"
 #include "src/device/product_device.h"
@@ -61,6 +62,24 @@ int tli_device_peer_access(int64_t pci)
 {
     (void)pci;
     return -1;
+}
+
+tulle_status_t tli_activate_launch(const tli_activate_args_t *args, void *stream)
+{
+    (void)args, (void)stream;
+    return fail_unsupported(TLI_WHERE);
+}
+
+tulle_status_t tli_activate_back_launch(const tli_activate_back_args_t *args, void *stream)
+{
+    (void)args, (void)stream;
+    return fail_unsupported(TLI_WHERE);
+}
+
+tulle_status_t tli_sampled_launch(const tli_sampled_args_t *args, void *stream)
+{
+    (void)args, (void)stream;
+    return fail_unsupported(TLI_WHERE);
 }
 
 tulle_status_t tli_product_launch(const tli_product_args_t *args, void *stream)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Kernels, and nothing else: what a thread does is in *_kernel.h, how many there are in *_shape.c. */
 extern "C" {
+#include "src/device/activate.h"
 #include "src/device/device.h"
 #include "src/device/pack_device.h"
 #include "src/device/product_device.h"
@@ -8,6 +9,7 @@ extern "C" {
 #include "src/fault.h"
 }
 
+#include "src/device/activate_kernel.h"
 #include "src/device/pack_kernel.h"
 #include "src/device/product_kernel.h"
 #include "src/device/wire_kernel.h"
@@ -209,4 +211,120 @@ extern "C" tulle_status_t tli_round_rows_launch(const tli_round_args_t *args, vo
     void *arguments[] = {&rows};
     return launch(round_kernel(args->datatype, n), tli_product_blocks(args->num_rows, args->width, n), arguments,
                   stream, "rounding of sums");
+}
+
+/* --- sums over rows: lanes of a warp share a row ------------------------------------------------------------------- */
+
+/* Of the 2^lane_bits neighbouring threads that share a row; each gets the same. */
+static __device__ double sum_of_lanes(double share, int lane_bits)
+{
+    unsigned num_lanes = 1u << lane_bits, first = threadIdx.x % TLI_WARP_THREADS & ~(num_lanes - 1);
+    unsigned mask = (lane_bits == TLI_WARP_BITS ? ~0u : (1u << num_lanes) - 1) << first;
+    for (unsigned distance = num_lanes / 2; distance > 0; distance /= 2)
+        share += __shfl_xor_sync(mask, share, distance);
+    return share;
+}
+
+template <tulle_datatype_t datatype, int n>
+static __global__ void __launch_bounds__(TLI_BLOCK_THREADS) sample_nonzeros(tli_sampled_args_t args, int lane_bits)
+{
+    int64_t num_lanes = (int64_t)1 << lane_bits, lane = this_thread() & (num_lanes - 1);
+    for (int64_t e = this_thread() >> lane_bits; e < args.num_nonzeros; e += all_threads() >> lane_bits) {
+        double sum = sum_of_lanes(tli_sampled_lane(&args, datatype, n, e, lane, num_lanes), lane_bits);
+        if (lane == 0)
+            tli_sampled_store(&args, datatype, e, sum);
+    }
+}
+
+template <tulle_datatype_t datatype, int n>
+static __global__ void __launch_bounds__(TLI_BLOCK_THREADS) activate_back(tli_activate_back_args_t args, int lane_bits)
+{
+    int64_t num_lanes = (int64_t)1 << lane_bits, lane = this_thread() & (num_lanes - 1);
+    for (int64_t row = this_thread() >> lane_bits; row < args.forward.num_rows; row += all_threads() >> lane_bits) {
+        double sum = sum_of_lanes(tli_activate_back_lane(&args, datatype, n, row, lane, num_lanes), lane_bits);
+        if (lane == 0 && args.dbias != NULL)
+            tli_store_sum(datatype, args.dbias, row, sum);
+    }
+}
+
+template <tulle_datatype_t datatype, int n>
+static __global__ void __launch_bounds__(TLI_BLOCK_THREADS) activate_rows(tli_activate_args_t args)
+{
+    tli_activate_thread(&args, datatype, n, this_thread(), all_threads());
+}
+
+static const void *sampled_kernel(tulle_datatype_t datatype, int n)
+{
+    switch (datatype) {
+    case TULLE_F64:
+        return n > 1 ? (const void *)sample_nonzeros<TULLE_F64, 2> : (const void *)sample_nonzeros<TULLE_F64, 1>;
+    case TULLE_F16:
+        return n > 1 ? (const void *)sample_nonzeros<TULLE_F16, 8> : (const void *)sample_nonzeros<TULLE_F16, 1>;
+    case TULLE_BF16:
+        return n > 1 ? (const void *)sample_nonzeros<TULLE_BF16, 8> : (const void *)sample_nonzeros<TULLE_BF16, 1>;
+    default:
+        return n > 1 ? (const void *)sample_nonzeros<TULLE_F32, 4> : (const void *)sample_nonzeros<TULLE_F32, 1>;
+    }
+}
+
+static const void *activate_kernel(tulle_datatype_t datatype, int n)
+{
+    switch (datatype) {
+    case TULLE_F64:
+        return n > 1 ? (const void *)activate_rows<TULLE_F64, 2> : (const void *)activate_rows<TULLE_F64, 1>;
+    case TULLE_F16:
+        return n > 1 ? (const void *)activate_rows<TULLE_F16, 8> : (const void *)activate_rows<TULLE_F16, 1>;
+    case TULLE_BF16:
+        return n > 1 ? (const void *)activate_rows<TULLE_BF16, 8> : (const void *)activate_rows<TULLE_BF16, 1>;
+    default:
+        return n > 1 ? (const void *)activate_rows<TULLE_F32, 4> : (const void *)activate_rows<TULLE_F32, 1>;
+    }
+}
+
+static const void *activate_back_kernel(tulle_datatype_t datatype, int n)
+{
+    switch (datatype) {
+    case TULLE_F64:
+        return n > 1 ? (const void *)activate_back<TULLE_F64, 2> : (const void *)activate_back<TULLE_F64, 1>;
+    case TULLE_F16:
+        return n > 1 ? (const void *)activate_back<TULLE_F16, 8> : (const void *)activate_back<TULLE_F16, 1>;
+    case TULLE_BF16:
+        return n > 1 ? (const void *)activate_back<TULLE_BF16, 8> : (const void *)activate_back<TULLE_BF16, 1>;
+    default:
+        return n > 1 ? (const void *)activate_back<TULLE_F32, 4> : (const void *)activate_back<TULLE_F32, 1>;
+    }
+}
+
+/* Blocks for so many rows, each shared by lanes. */
+static int64_t summing_blocks(int64_t num_rows, int lane_bits)
+{
+    return tli_product_blocks(num_rows, (int64_t)1 << lane_bits, 1);
+}
+
+extern "C" tulle_status_t tli_sampled_launch(const tli_sampled_args_t *args, void *stream)
+{
+    tli_sampled_args_t sampled = *args;
+    int n = tli_sampled_scalars(args), lane_bits = tli_sum_lane_bits(args->width, n);
+    void *arguments[] = {&sampled, &lane_bits};
+    return launch(sampled_kernel(args->datatype, n), summing_blocks(args->num_nonzeros, lane_bits), arguments, stream,
+                  "inner products");
+}
+
+extern "C" tulle_status_t tli_activate_launch(const tli_activate_args_t *args, void *stream)
+{
+    tli_activate_args_t rows = *args;
+    int n = tli_activate_scalars(args);
+    void *arguments[] = {&rows};
+    return launch(activate_kernel(args->datatype, n), tli_product_blocks(args->num_rows, args->width, n), arguments,
+                  stream, "activation");
+}
+
+extern "C" tulle_status_t tli_activate_back_launch(const tli_activate_back_args_t *args, void *stream)
+{
+    const tli_activate_args_t *forward = &args->forward;
+    tli_activate_back_args_t rows = *args;
+    int n = tli_activate_back_scalars(args), lane_bits = tli_sum_lane_bits(forward->width, n);
+    void *arguments[] = {&rows, &lane_bits};
+    return launch(activate_back_kernel(forward->datatype, n), summing_blocks(forward->num_rows, lane_bits), arguments,
+                  stream, "gradients of an activation");
 }

@@ -32,16 +32,36 @@ typedef struct tli_product_args {
     double alpha, beta;
 } tli_product_args_t;
 
+/** values_out[entry] = alpha * C[row] . B[col], summed up in f64 and rounded once: tli_multiply_sampled() of rows in
+ * device memory. */
+typedef struct tli_sampled_args {
+    int64_t num_nonzeros;
+    const int32_t *row, *col;  /* [num_nonzeros] */
+    const int64_t *entry;      /* [num_nonzeros] place in values_out */
+    tulle_datatype_t datatype; /* of B, C and values_out: f64, f32, f16 or bf16 */
+    int64_t width;             /* [scalars] */
+    const void *b;
+    int64_t b_stride; /* [scalars] */
+    const void *c;
+    int64_t c_stride; /* [scalars] */
+    double alpha;
+    void *values_out;
+} tli_sampled_args_t;
+
 /** Scalars of a row that one thread computes: as many as it reads at a time, 16 bytes or one scalar. */
 int tli_product_scalars(const tli_product_args_t *args);
 int tli_round_scalars(const tli_round_args_t *args);
+int tli_sampled_scalars(const tli_sampled_args_t *args);
+/** 2^lane_bits neighbouring threads, a warp at most, share a row of so many scalars in kernels that sum it up. */
+int tli_sum_lane_bits(int64_t width, int num_scalars);
 /** Blocks of TLI_BLOCK_THREADS for so many rows, cut so; 0 when there is nothing to do. */
 int64_t tli_product_blocks(int64_t num_rows, int64_t width, int num_scalars);
 
-/** Both return when the kernel is on the stream; nothing is launched for nothing to do. @param[in] stream cudaStream_t
+/** All return when the kernel is on the stream; nothing is launched for nothing to do. @param[in] stream cudaStream_t
  */
 tulle_status_t tli_product_launch(const tli_product_args_t *args, void *stream);
 /** As tli_multiply_round(); its list of rows may be NULL: 0, 1, 2, ... */
 tulle_status_t tli_round_rows_launch(const tli_round_args_t *args, void *stream);
+tulle_status_t tli_sampled_launch(const tli_sampled_args_t *args, void *stream);
 
 #endif

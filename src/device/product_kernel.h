@@ -93,4 +93,45 @@ TLI_INLINE void tli_round_thread(const tli_round_args_t *a, tulle_datatype_t dat
     }
 }
 
+/* --- inner products, and other sums over a row -------------------------------------------------------------------- */
+
+TLI_INLINE int tli_scalar_bytes(tulle_datatype_t datatype)
+{
+    return datatype == TULLE_F64 ? 8 : datatype == TULLE_F32 ? 4 : 2;
+}
+
+/** Scalar @p at of a list, from a sum in f64. */
+TLI_INLINE void tli_store_sum(tulle_datatype_t datatype, void *list, int64_t at, double sum)
+{
+    if (datatype == TULLE_F64)
+        ((double *)list)[at] = sum;
+    else if (datatype == TULLE_F32)
+        ((float *)list)[at] = (float)sum;
+    else
+        ((uint16_t *)list)[at] = tli_half_from_f32(datatype == TULLE_BF16, (float)sum);
+}
+
+/** What one of the lanes that share nonzero @p e adds to its inner product. */
+TLI_INLINE double tli_sampled_lane(const tli_sampled_args_t *a, tulle_datatype_t datatype, int n, int64_t e,
+                                   int64_t lane, int64_t num_lanes)
+{
+    const int size = tli_scalar_bytes(datatype), bytes = n * size;
+    const unsigned char *b = (const unsigned char *)a->b + a->col[e] * a->b_stride * size;
+    const unsigned char *c = (const unsigned char *)a->c + a->row[e] * a->c_stride * size;
+    double sum = 0;
+    for (int64_t k = lane * n; k < a->width; k += num_lanes * n) {
+        tli_item_t left = tli_load(b + k * size, bytes, bytes), right = tli_load(c + k * size, bytes, bytes);
+        for (int j = 0; j < n; j++)
+            sum += datatype == TULLE_F64 ? left.f64[j] * right.f64[j]
+                                         : (double)tli_product_f32_at(datatype, &left, j) *
+                                               (double)tli_product_f32_at(datatype, &right, j);
+    }
+    return sum;
+}
+
+TLI_INLINE void tli_sampled_store(const tli_sampled_args_t *a, tulle_datatype_t datatype, int64_t e, double sum)
+{
+    tli_store_sum(datatype, a->values_out, a->entry[e], a->alpha * sum);
+}
+
 #endif

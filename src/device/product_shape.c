@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * How products are cut over threads: a function of the arguments alone. */
+ * How products, and what layers do beside them, are cut over threads: functions of the arguments alone. */
+#include "src/device/activate.h"
 #include "src/device/pack_device.h"
 #include "src/device/product_device.h"
 
@@ -26,6 +27,40 @@ int tli_product_scalars(const tli_product_args_t *args)
 int tli_round_scalars(const tli_round_args_t *args)
 {
     return scalars_per_thread(args->datatype, args->c, args->c_stride, args->width);
+}
+
+/* Rows of two arrays that are read, or written, side by side. */
+static int scalars_side_by_side(int one, int other)
+{
+    return one < other ? one : other;
+}
+
+int tli_sampled_scalars(const tli_sampled_args_t *args)
+{
+    return scalars_side_by_side(scalars_per_thread(args->datatype, args->b, args->b_stride, args->width),
+                                scalars_per_thread(args->datatype, args->c, args->c_stride, args->width));
+}
+
+int tli_activate_scalars(const tli_activate_args_t *args)
+{
+    return scalars_per_thread(args->datatype, args->y, args->y_stride, args->width);
+}
+
+int tli_activate_back_scalars(const tli_activate_back_args_t *args)
+{
+    const tli_activate_args_t *forward = &args->forward;
+    int gradients =
+        scalars_side_by_side(scalars_per_thread(forward->datatype, args->dy, args->dy_stride, forward->width),
+                             scalars_per_thread(forward->datatype, args->dz, args->dz_stride, forward->width));
+    return scalars_side_by_side(tli_activate_scalars(forward), gradients);
+}
+
+int tli_sum_lane_bits(int64_t width, int num_scalars)
+{
+    int bits = 0;
+    while (bits < TLI_WARP_BITS && ((int64_t)num_scalars << bits) < width)
+        bits++;
+    return bits;
 }
 
 int64_t tli_product_blocks(int64_t num_rows, int64_t width, int num_scalars)

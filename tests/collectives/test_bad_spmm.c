@@ -256,7 +256,7 @@ static void test_spmm_null_is_refused_everywhere(void **state)
     tulle_cover_t cover = TULLE_COVER_AUTO;
     spt_assert_all(tulle_spmm_run(NULL, &p, NULL) == TULLE_ERR_ARG);
     spt_assert_all(tulle_spmm_run_transpose(NULL, &p, NULL) == TULLE_ERR_ARG);
-    spt_assert_all(tulle_spmm_run_sampled(NULL, &p, c) == TULLE_ERR_ARG);
+    spt_assert_all(tulle_spmm_run_sampled(NULL, &p, c, NULL) == TULLE_ERR_ARG);
     spt_assert_all(tulle_spmm_set_values(NULL, c) == TULLE_ERR_ARG);
     spt_assert_all(tulle_spmm_get_stats(NULL, &stats) == TULLE_ERR_ARG);
     spt_assert_all(tulle_spmm_plan(NULL, TULLE_GATHER) == NULL);
@@ -281,7 +281,7 @@ static tulle_status_t use_matrix(const world_t *w, tulle_spmm_t *spmm)
     if (st == TULLE_OK)
         st = tulle_spmm_run_transpose(spmm, &transposed, NULL);
     if (st == TULLE_OK)
-        st = tulle_spmm_run_sampled(spmm, &forward, w->values);
+        st = tulle_spmm_run_sampled(spmm, &forward, w->values, NULL);
     if (st == TULLE_OK)
         st = tulle_spmm_set_values(spmm, w->values);
     return st;

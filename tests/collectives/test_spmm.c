@@ -191,7 +191,7 @@ static void test_spmm_sampled_is_the_inner_product_at_each_nonzero(void **state)
             spt_assert_ok_all(tulle_spmm_create(comm, &c.rows, &c.columns, &c.csr, &options, &spmm));
             for (int round = 0; round < 2; round++) {
                 memset(values, 0xff, (size_t)spmm_case_num_nonzeros(&c) * sizeof(double));
-                spt_assert_ok_all(tulle_spmm_run_sampled(spmm, &product, values));
+                spt_assert_ok_all(tulle_spmm_run_sampled(spmm, &product, values, NULL));
                 spt_assert_all(are_sampled(&c, values, 0.5, width));
             }
             tulle_spmm_destroy(&spmm);

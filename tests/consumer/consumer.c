@@ -283,7 +283,7 @@ static void multiply(tulle_comm_t *comm, int rank, int size)
     CHECK(c[WIDTH] == 2 * value_of(first + 1, 0) + value_of(next, 0));
     CHECK_OK(tulle_spmm_run_transpose(spmm, &product, NULL));
     CHECK(c[WIDTH] == 2 * value_of(first + 1, 0));
-    CHECK_OK(tulle_spmm_run_sampled(spmm, &product, values));
+    CHECK_OK(tulle_spmm_run_sampled(spmm, &product, values, NULL));
     CHECK_OK(tulle_spmm_set_values(spmm, values));
     memset(&stats, 0, sizeof stats);
     stats.struct_size = sizeof stats;
@@ -323,9 +323,9 @@ static void learn(tulle_comm_t *comm, int rank, int size)
     CHECK_OK(tulle_layers_create(comm, &layout, &layer, 1, &options, &layers));
     CHECK(tulle_layers_count(layers) == 1 && tulle_layers_product(layers, 0) != NULL);
     CHECK(strcmp(tulle_activation_name(layer.activation), "clamp") == 0);
-    CHECK_OK(tulle_layers_forward(layers, &batch));
+    CHECK_OK(tulle_layers_forward(layers, &batch, NULL));
     CHECK(y[0] == 1 && y[1] == 2 && y[NUM_OWNED - 1] == (NUM_OWNED < 4 ? NUM_OWNED : 4));
-    CHECK_OK(tulle_layers_backward(layers, &gradients));
+    CHECK_OK(tulle_layers_backward(layers, &gradients, NULL));
     CHECK(weights[1] == 2 * x[1] && bias[1] == 2); /* y is its own gradient here */
     CHECK_OK(tulle_layers_set_weights(layers, 0, weights, bias));
     tulle_layers_destroy(&layers);

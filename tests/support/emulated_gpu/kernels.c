@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "src/arena.h"
+#include "src/device/activate_kernel.h"
 #include "src/device/pack_kernel.h"
 #include "src/device/product_kernel.h"
 #include "src/device/product_library.h"
@@ -150,6 +151,83 @@ tulle_status_t tli_round_rows_launch(const tli_round_args_t *args, void *stream)
 {
     if (args->num_rows > 0)
         emulated_gpu_enqueue(stream, run_round, args, sizeof *args);
+    return TULLE_OK;
+}
+
+/* --- sums over rows: lanes that share a row add up in pairs, as a warp does -----------------------------------------
+ */
+
+static double sum_of_lanes(double *share, int num_lanes)
+{
+    for (int distance = num_lanes / 2; distance > 0; distance /= 2)
+        for (int lane = 0; lane < distance; lane++)
+            share[lane] += share[lane + distance];
+    return share[0];
+}
+
+static void run_sampled(const void *args)
+{
+    const tli_sampled_args_t *sampled = args;
+    double share[TLI_WARP_THREADS];
+    int n = tli_sampled_scalars(sampled), num_lanes = 1 << tli_sum_lane_bits(sampled->width, n);
+    check(sampled->row, "rows of nonzeros");
+    check(sampled->col, "columns of nonzeros");
+    check(sampled->entry, "places of nonzeros");
+    check(sampled->b, "rows of X");
+    check(sampled->c, "rows of Y");
+    check(sampled->values_out, "inner products");
+    for (int64_t e = 0; e < sampled->num_nonzeros; e++) {
+        for (int lane = 0; lane < num_lanes; lane++)
+            share[lane] = tli_sampled_lane(sampled, sampled->datatype, n, e, lane, num_lanes);
+        tli_sampled_store(sampled, sampled->datatype, e, sum_of_lanes(share, num_lanes));
+    }
+}
+
+static void run_activation(const void *args)
+{
+    const tli_activate_args_t *rows = args;
+    check(rows->bias, "biases");
+    check(rows->y, "rows of Y");
+    for (int64_t thread = 0; thread < NUM_THREADS; thread++)
+        tli_activate_thread(rows, rows->datatype, tli_activate_scalars(rows), thread, NUM_THREADS);
+}
+
+static void run_activation_back(const void *args)
+{
+    const tli_activate_back_args_t *rows = args;
+    const tli_activate_args_t *forward = &rows->forward;
+    double share[TLI_WARP_THREADS];
+    int n = tli_activate_back_scalars(rows), num_lanes = 1 << tli_sum_lane_bits(forward->width, n);
+    check(forward->y, "rows of Y");
+    check(rows->dy, "gradients of Y");
+    check(rows->dz, "gradients of a product");
+    check(rows->dbias, "gradients of biases");
+    for (int64_t row = 0; row < forward->num_rows; row++) {
+        for (int lane = 0; lane < num_lanes; lane++)
+            share[lane] = tli_activate_back_lane(rows, forward->datatype, n, row, lane, num_lanes);
+        if (rows->dbias != NULL)
+            tli_store_sum(forward->datatype, rows->dbias, row, sum_of_lanes(share, num_lanes));
+    }
+}
+
+tulle_status_t tli_sampled_launch(const tli_sampled_args_t *args, void *stream)
+{
+    if (args->num_nonzeros > 0)
+        emulated_gpu_enqueue(stream, run_sampled, args, sizeof *args);
+    return TULLE_OK;
+}
+
+tulle_status_t tli_activate_launch(const tli_activate_args_t *args, void *stream)
+{
+    if (args->num_rows > 0)
+        emulated_gpu_enqueue(stream, run_activation, args, sizeof *args);
+    return TULLE_OK;
+}
+
+tulle_status_t tli_activate_back_launch(const tli_activate_back_args_t *args, void *stream)
+{
+    if (args->forward.num_rows > 0)
+        emulated_gpu_enqueue(stream, run_activation_back, args, sizeof *args);
     return TULLE_OK;
 }
 
