@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "src/agree.h"
+#include "src/device/device.h"
 #include "src/start_line.h"
 
 #define DEFAULT_BATCH 64
@@ -95,14 +96,24 @@ done:
     return st;
 }
 
+/* On the GPU until it is through. */
+static tulle_status_t infer_once(const perf_dnn_model_t *model)
+{
+    tulle_status_t st = TULLE_OK;
+    tulle_batch_t batch = TULLE_BATCH(model->batch, model->x.home, model->y.home);
+    TLI_TRY(tulle_layers_forward(model->layers, &batch, NULL));
+    if (model->y.memory == PERF_MEMORY_DEVICE)
+        TLI_TRY(tli_device_synchronize(NULL));
+done:
+    return st;
+}
+
 static tulle_status_t run_once(dnn_t *dnn, int m, double *us_out)
 {
     tulle_status_t st = TULLE_OK;
-    perf_dnn_model_t *model = &dnn->models[m];
-    tulle_batch_t batch = TULLE_BATCH(model->batch, model->x, model->y);
     double began = 0;
     TLI_TRY(tli_start_together(&dnn->start, &began));
-    TLI_TRY(tulle_layers_forward(model->layers, &batch, NULL));
+    TLI_TRY(infer_once(&dnn->models[m]));
     double us = 1e6 * (tli_clock() - began);
     TLI_MPI(MPI_Allreduce(&us, us_out, 1, MPI_DOUBLE, MPI_MAX, dnn->comm));
 done:

@@ -113,6 +113,7 @@ static tulle_status_t create_layers(perf_dnn_model_t *model, tulle_comm_t *tulle
     product.cover = options->cover;
     product.width = model->batch;
     product.is_trusted = 1;
+    product.space = options->memory == PERF_MEMORY_DEVICE ? TULLE_SPACE_DEVICE : TULLE_SPACE_HOST;
     layers_options.product = &product;
     st = tli_arena_alloc(&scratch, num_layers, sizeof *layers, &layers);
     for (int64_t l = 0; l < num_layers && st == TULLE_OK; l++)
@@ -192,20 +193,21 @@ done:
 
 /* --- model ------------------------------------------------------------------------------------------------------- */
 
-static tulle_status_t alloc_model(perf_dnn_model_t *model, const perf_images_t *images)
+static tulle_status_t alloc_model(perf_dnn_model_t *model, const perf_images_t *images, perf_memory_t memory)
 {
     tulle_status_t st = TULLE_OK;
     size_t bytes = (size_t)(model->num * model->batch) * tulle_datatype_size(model->datatype);
     TLI_TRY(tli_arena_alloc(&model->arena, model->network->num_layers, sizeof *model->rows, &model->rows));
-    TLI_TRY(tulle_alloc(TULLE_SPACE_HOST, bytes, &model->x));
-    TLI_TRY(tulle_alloc(TULLE_SPACE_HOST, bytes, &model->y));
-    memset(model->x, 0, bytes);
+    TLI_TRY(perf_rows_alloc(memory, bytes, &model->x));
+    TLI_TRY(perf_rows_alloc(memory, bytes, &model->y));
+    memset(model->x.image, 0, bytes);
     for (int64_t i = 0; i < model->num; i++) {
         int64_t neuron = perf_dnn_neuron(model->network, model->layout, model->first + i);
         for (int64_t e = images->row_ptr[neuron]; e < images->row_ptr[neuron + 1]; e++)
             if (images->col_idx[e] < model->batch)
-                put(model->x, model->datatype, i * model->batch + images->col_idx[e], 1);
+                put(model->x.image, model->datatype, i * model->batch + images->col_idx[e], 1);
     }
+    TLI_TRY(perf_rows_upload(&model->x));
 done:
     return st;
 }
@@ -220,7 +222,7 @@ tulle_status_t perf_dnn_model_create(MPI_Comm comm, tulle_comm_t *tulle, const p
     TLI_MPI(MPI_Comm_rank(comm, &model.rank));
     TLI_MPI(MPI_Comm_size(comm, &model.num_ranks));
     perf_block(network->neurons, model.num_ranks, model.rank, &model.first, &model.num);
-    TLI_TRY(tli_agree(comm, alloc_model(&model, images)));
+    TLI_TRY(tli_agree(comm, alloc_model(&model, images, options->memory)));
     TLI_TRY(create_layers(&model, tulle, options));
     TLI_TRY(tli_agree(comm, count_rows(&model, tulle_comm_topology(tulle))));
     TLI_TRY(ask_library(&model));
@@ -236,8 +238,8 @@ void perf_dnn_model_release(perf_dnn_model_t *model)
     if (model == NULL)
         return;
     tulle_layers_destroy(&model->layers);
-    tulle_free(&model->x);
-    tulle_free(&model->y);
+    perf_rows_free(&model->x);
+    perf_rows_free(&model->y);
     tli_arena_release(&model->arena);
     memset(model, 0, sizeof *model);
 }
@@ -288,7 +290,7 @@ static void compare(const perf_dnn_model_t *model, const double *expected, char 
     for (int64_t i = 0; i < model->num; i++)
         for (int64_t k = 0; k < model->batch; k++) {
             double wanted = expected[i * model->batch + k];
-            double found = get(model->y, model->datatype, i * model->batch + k);
+            double found = get(model->y.image, model->datatype, i * model->batch + k);
             double error = fabs(found - wanted);
             verdict->wrong += !(error <= tolerance * (1 + wanted));
             verdict->largest_error = fmax(verdict->largest_error, error);
@@ -311,6 +313,8 @@ tulle_status_t perf_dnn_model_check(const perf_dnn_model_t *model, const double 
         st = tli_arena_alloc_raw(&scratch, most, sizeof *other, &other);
     if (st == TULLE_OK)
         st = tli_arena_alloc(&scratch, 2 * model->batch, 1, &is_found);
+    if (st == TULLE_OK)
+        st = perf_rows_download(&model->y);
     TLI_TRY(tli_agree(model->comm, st));
     TLI_TRY(share_expected(model, expected, mine, other));
     compare(model, mine, is_found, &verdict);

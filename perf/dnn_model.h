@@ -29,7 +29,7 @@ typedef struct perf_dnn_model {
     tulle_layers_t *layers;
     double setup_us;       /* [us] tulle_layers_create(), slowest rank */
     perf_dnn_rows_t *rows; /* [layers of the network] of all ranks */
-    void *x, *y;           /* [num * batch] from tulle_alloc() */
+    perf_rows_t x, y;      /* [num * batch] */
     tli_arena_t arena;
 } perf_dnn_model_t;
 

@@ -21,6 +21,7 @@ enum option_key {
     KEY_LAYOUT,
     KEY_TOPOLOGY,
     KEY_DTYPE,
+    KEY_MEMORY,
     KEY_COVER,
     KEY_ITERATIONS,
     KEY_WARMUP,
@@ -41,6 +42,7 @@ static const struct argp_option option_table[] = {
     {"layout", KEY_LAYOUT, "NAME", 0, "which rank has which neurons: contiguous, by_class or both (default both)", 2},
     {"topology", KEY_TOPOLOGY, "TEXT", 0, "such as 2x4, 2x2x2 or 3,1,4 (default: discovered)", 2},
     {"dtype", KEY_DTYPE, "TYPE", 0, "f32 (default) or f64", 2},
+    {"memory", KEY_MEMORY, "KIND", 0, "of activations: host (default) or device, one GPU for each rank or shared", 2},
     {"cover", KEY_COVER, "NAME", 0, "what crosses between nodes: auto (default), columns, least or balanced", 2},
     {"no-shared-memory", KEY_NO_SHARED_MEMORY, NULL, 0, "use MPI messages inside a node too", 2},
     {"timeout-ms", KEY_TIMEOUT_MS, "N", 0, "longest wait for another rank (default: for ever)", 2},
@@ -54,6 +56,7 @@ static const struct argp_option option_table[] = {
 static const perf_word_t covers[] = {TULLE_COVER_MAP(PERF_WORD)};
 static const perf_word_t layouts[] = {PERF_DNN_LAYOUT_MAP(PERF_WORD){"both", PERF_DNN_CONTIGUOUS | PERF_DNN_BY_CLASS}};
 static const perf_word_t datatypes[] = {{"f32", TULLE_F32}, {"f64", TULLE_F64}};
+static const perf_word_t memories[] = {{"host", PERF_MEMORY_HOST}, {"device", PERF_MEMORY_DEVICE}};
 static const perf_word_t sizes[] = {{"1024", 1024}, {"4096", 4096}, {"16384", 16384}, {"65536", 65536}};
 
 const char *perf_dnn_layout_name(perf_dnn_layout_t layout)
@@ -88,6 +91,10 @@ static tulle_status_t parse_word(int key, const char *text, perf_dnn_options_t *
     case KEY_DTYPE:
         st = perf_parse_word("dtype", text, datatypes, PERF_COUNT_OF(datatypes), &value);
         options->datatype = (tulle_datatype_t)value;
+        return st;
+    case KEY_MEMORY:
+        st = perf_parse_word("memory", text, memories, PERF_COUNT_OF(memories), &value);
+        options->memory = (perf_memory_t)value;
         return st;
     default:
         st = perf_parse_word("cover", text, covers, PERF_COUNT_OF(covers), &value);

@@ -8,6 +8,8 @@
 
 #include <tulle/spmm.h>
 
+#include "perf/rows.h"
+
 /** Which rank has which neurons: name, bit, text. */
 #define PERF_DNN_LAYOUT_MAP(X)                                                                                         \
     X(CONTIGUOUS, 1, "contiguous")                                                                                     \
@@ -33,6 +35,7 @@ typedef struct perf_dnn_options {
     unsigned layouts; /* or of perf_dnn_layout_t */
     const char *topology;
     tulle_datatype_t datatype; /* f32 or f64 */
+    perf_memory_t memory;      /* host or device */
     tulle_cover_t cover;
     int64_t iterations;
     int64_t warmup;

@@ -13,7 +13,8 @@ int perf_dnn_result_is_right(const perf_dnn_result_t *result)
 static void print_header(const perf_dnn_report_t *report, FILE *out)
 {
     const perf_network_t *network = report->network;
-    fprintf(out, "# tulle_perf dnn %s\n", tulle_datatype_name(report->options->datatype));
+    fprintf(out, "# tulle_perf dnn %s, activations in %s memory\n", tulle_datatype_name(report->options->datatype),
+            perf_memory_name(report->options->memory));
     fprintf(out, "# %d ranks, topology %s%s\n", report->num_ranks, report->topology,
             report->is_emulated ? ", emulated: nodes share a machine, so times are not those of a network" : "");
     fprintf(out,
@@ -83,11 +84,12 @@ static json_t *pack_report(const perf_dnn_report_t *report)
     json_t *source =
         json_pack("{s:s, s:I, s:I, s:I, s:f}", "name", network->name, "neurons", (json_int_t)network->neurons, "layers",
                   (json_int_t)network->num_layers, "nnz", (json_int_t)report->nonzeros, "bias", network->bias);
-    return json_pack("{s:s, s:i, s:s, s:b, s:o, s:I, s:s, s:s, s:I, s:f, s:o}", "op", "dnn", "ranks", report->num_ranks,
-                     "topology", report->topology, "emulated", report->is_emulated, "network", source, "batch",
-                     (json_int_t)report->batch, "dtype", tulle_datatype_name(report->options->datatype), "cover",
-                     tulle_cover_name(report->options->cover), "iterations", (json_int_t)report->options->iterations,
-                     "serial_us", report->serial_us, "results", results);
+    return json_pack(
+        "{s:s, s:i, s:s, s:b, s:o, s:I, s:s, s:s, s:s, s:I, s:f, s:o}", "op", "dnn", "ranks", report->num_ranks,
+        "topology", report->topology, "emulated", report->is_emulated, "network", source, "batch",
+        (json_int_t)report->batch, "dtype", tulle_datatype_name(report->options->datatype), "memory",
+        perf_memory_name(report->options->memory), "cover", tulle_cover_name(report->options->cover), "iterations",
+        (json_int_t)report->options->iterations, "serial_us", report->serial_us, "results", results);
 }
 
 tulle_status_t perf_dnn_report_write_json(const perf_dnn_report_t *report, const char *path)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "tests/collectives/layer_case.h"
+#include "tests/support/failing.h"
 #include "tests/support/gpu_main.h"
 
 static void *stream;
@@ -378,6 +379,48 @@ static void test_device_layers_are_replayed_from_a_graph(void **state)
     tulle_comm_destroy(&comm);
 }
 
+/* --- no memory ---------------------------------------------------------------------------------------------------- */
+
+static tulle_status_t train_once(const void *world)
+{
+    const job_t *job = world;
+    const layer_case_t *m = job->m;
+    tulle_layers_t *layers = NULL;
+    tulle_layer_t described[LAYER_CASE_MOST_LAYERS];
+    tulle_layout_t inputs = TULLE_LAYOUT_BLOCK(m->num_mine[0]);
+    tulle_spmm_options_t product = TULLE_SPMM_OPTIONS_INIT;
+    tulle_layers_options_t options = TULLE_LAYERS_OPTIONS_INIT;
+    tulle_batch_t batch = batch_of(job);
+    tulle_gradients_t gradients = gradients_of(job);
+    product.cover = TULLE_COVER_LEAST;
+    product.space = TULLE_SPACE_DEVICE;
+    options.product = &product;
+    options.is_training = 1;
+    for (int l = 0; l < m->num_layers; l++)
+        described[l] = layer_case_describe(m, l, job->type);
+    tulle_status_t st = tulle_layers_create(job->comm, &inputs, described, m->num_layers, &options, &layers);
+    if (st == TULLE_OK)
+        st = tulle_layers_forward(layers, &batch, stream);
+    if (st == TULLE_OK)
+        st = tulle_layers_backward(layers, &gradients, stream);
+    spt_gpu_synchronize(stream);
+    tulle_layers_destroy(&layers);
+    return st;
+}
+
+/* Of the host, and of the device, whose emulation counts its allocations with the library's. */
+static void test_device_layers_survive_failing_allocations(void **state)
+{
+    spt_random_t random = spt_random_shared(11);
+    if (spt_gpu_is_real())
+        skip();
+    tulle_comm_t *comm = spt_comm(spt_topology(0), 0);
+    job_t job = open_job(comm, layer_case_make(&random, 2, 3), TULLE_F32, TULLE_COVER_LEAST, 1);
+    spt_assert_survives_failing_allocations(train_once, &job);
+    close_job(&job);
+    tulle_comm_destroy(&comm);
+}
+
 /* --- refused ------------------------------------------------------------------------------------------------------ */
 
 static void test_device_layers_refuse_what_the_gpu_cannot_reach(void **state)
@@ -450,6 +493,7 @@ int main(int argc, char **argv)
         spt_test(test_device_layers_take_weights_from_both_memories),
         spt_test(test_device_layers_keep_the_order_of_the_stream),
         spt_test(test_device_layers_are_replayed_from_a_graph),
+        spt_test(test_device_layers_survive_failing_allocations),
         spt_test(test_device_layers_refuse_what_the_gpu_cannot_reach),
         spt_test(test_host_layers_refuse_a_stream_and_device_memory),
     };

@@ -64,6 +64,7 @@ def check_first_block(tool, mpiexec, folder):
     for words in ([], ["--dtype", "f64", "--cover", "columns"]):
         found = report(tool, mpiexec, folder, "--neurons", 1024, "--layers", 4, "--batch", 16, *words)
         assert (found["network"]["nnz"], found["batch"]) == (4 * 32768, 16), found
+        assert found["memory"] == "host", found
         expect_rows(found, layers, 1024)
         assert all(0 < result["categories"] < 16 for result in found["results"]), found
 
@@ -105,6 +106,7 @@ def expect_failure(done, status, text):
 def check_bad_input(tool, mpiexec, folder):
     expect_failure(run(tool, mpiexec, "--neurons", 1000), 2, "--neurons is '1000'")
     expect_failure(run(tool, mpiexec, "--layers", 0), 2, "--layers is '0'")
+    expect_failure(run(tool, mpiexec, "--memory", "pinned"), 2, "--memory is 'pinned'")
     expect_failure(run(tool, mpiexec, "more"), 2, "more")
     expect_failure(run(tool, mpiexec, "--layers", os.path.join(folder, "none")), 1, "none")
     expect_failure(run(tool, mpiexec, "--layers", folder, "--batch", 21), 1, "there are 20 inputs")
