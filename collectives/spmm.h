@@ -78,7 +78,7 @@ struct tulle_spmm {
     tli_spmm_binding_t *bindings;                        /* newest first */
     int64_t num_uses;                                    /* of bindings */
     int64_t columns_rows, gathered_rows, scattered_rows; /* crossing into this node, on its first rank */
-    int64_t far_bytes; /* of a rank's C, from which on it is written past the caches */
+    int64_t far_bytes; /* of a rank's C, from which on it is written past the caches, and B asked for early */
     double setup_ns, cover_ns;
     struct tli_spmm_device *device; /* NULL: rows are in host memory, or no way is ready there */
     tli_arena_t arena;

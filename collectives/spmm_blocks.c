@@ -243,16 +243,22 @@ void tli_spmm_fill(tulle_spmm_t *spmm)
         fill_way(spmm, &spmm->transposed);
 }
 
-static tulle_status_t alloc_values(tli_arena_t *arena, tli_sparse_t *block, size_t scalar_bytes)
+/* What a block of a way has besides its nonzeros. */
+static tulle_status_t finish_block(tulle_spmm_t *spmm, tli_sparse_t *block)
 {
-    return tli_arena_alloc_raw(arena, num_nonzeros(block), scalar_bytes, &block->values);
+    tulle_status_t st = TULLE_OK;
+    TLI_TRY(tli_arena_alloc_raw(&spmm->arena, num_nonzeros(block), tulle_datatype_size(tli_sum_type(spmm->type)),
+                                &block->values));
+    if (!tli_spmm_is_on_device(spmm))
+        TLI_TRY(tli_sparse_list_fresh(&spmm->arena, block));
+done:
+    return st;
 }
 
 tulle_status_t tli_spmm_prepare(tulle_spmm_t *spmm, tli_spmm_way_t *way)
 {
     tulle_status_t st = TULLE_OK;
     int is_transposed = way == &spmm->transposed;
-    size_t bytes = tulle_datatype_size(tli_sum_type(spmm->type));
     tli_row_order_t order = {NULL, NULL, NULL};
     tli_sparse_t arriving;
     way->gather = is_transposed ? spmm->scatter : spmm->gather;
@@ -268,10 +274,10 @@ tulle_status_t tli_spmm_prepare(tulle_spmm_t *spmm, tli_spmm_way_t *way)
     TLI_TRY(orient(&spmm->arena, &spmm->own, is_transposed, order.place, &way->own));
     way->own.row = order.row;
     way->own.sum_row = order.sum_row;
-    TLI_TRY(alloc_values(&spmm->arena, &way->own, bytes));
-    TLI_TRY(alloc_values(&spmm->arena, &way->partial, bytes));
+    TLI_TRY(finish_block(spmm, &way->own));
+    TLI_TRY(finish_block(spmm, &way->partial));
     for (int part = 0; part < way->num_parts; part++)
-        TLI_TRY(alloc_values(&spmm->arena, &way->parts[part].block, bytes));
+        TLI_TRY(finish_block(spmm, &way->parts[part].block));
     fill_way(spmm, way);
     if (tli_spmm_is_on_device(spmm))
         TLI_TRY(tli_spmm_device_prepare(spmm, way));

@@ -45,6 +45,11 @@ static void multiply(const run_t *r, tli_multiply_args_t *args, int64_t first, i
     }
 }
 
+static int is_b_far(const run_t *r, const tli_sparse_t *block)
+{
+    return tli_sparse_is_b_far(block, r->spmm->type, r->product->width, r->spmm->far_bytes);
+}
+
 static void multiply_partial(const run_t *r)
 {
     const tulle_product_t *p = r->product;
@@ -57,6 +62,7 @@ static void multiply_partial(const run_t *r)
                                 .c_is_sum = 1,
                                 .c_stride = p->width,
                                 .alpha = p->alpha,
+                                .is_b_far = is_b_far(r, &r->way->partial),
                                 .num_threads = r->spmm->options.num_threads};
     multiply(r, &args, 0, args.block->num_rows);
 }
@@ -86,6 +92,7 @@ static void multiply_own(const run_t *r)
                                 .c_stride = p->c_stride,
                                 .alpha = p->alpha,
                                 .beta = p->beta,
+                                .is_b_far = is_b_far(r, &r->way->own),
                                 .is_far = tli_spmm_is_far(r->spmm, r->way, p->width),
                                 .num_threads = r->spmm->options.num_threads};
     int64_t num_whole = has_sums(r) ? r->way->num_whole : args.block->num_rows;
@@ -117,6 +124,7 @@ static tulle_status_t multiply_parts(const run_t *r)
         if (r->binding->gather != NULL)
             TLI_TRY(tli_exchange_wait_for(r->binding->gather, part->messages, part->num_messages));
         args.block = &part->block;
+        args.is_b_far = is_b_far(r, args.block);
         multiply(r, &args, 0, args.block->num_rows);
     }
 done:

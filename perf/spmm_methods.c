@@ -191,6 +191,7 @@ static tulle_status_t make_block(state_t *state)
     tli_sparse_fill(&state->block, one->values, one->datatype);
     for (int64_t e = 0; e < n; e++)
         state->block.col[e] = (int32_t)input->col_idx[e];
+    TLI_TRY(tli_sparse_list_fresh(&state->arena, &state->block));
 done:
     return st;
 }
@@ -234,6 +235,7 @@ static tulle_status_t run_allgather(void *memory)
     tulle_status_t st = TULLE_OK;
     const state_t *state = memory;
     const perf_spmm_case_t *one = state->problem.one;
+    int64_t far_bytes = tli_multiply_far_bytes(one->num_ranks);
     int64_t c_bytes = state->block.num_rows * one->width * (int64_t)one->scalar_bytes;
     tli_multiply_args_t args = {.block = &state->block,
                                 .last = state->block.num_rows,
@@ -244,7 +246,8 @@ static tulle_status_t run_allgather(void *memory)
                                 .c = state->c,
                                 .c_stride = one->width,
                                 .alpha = 1,
-                                .is_far = c_bytes >= tli_multiply_far_bytes(one->num_ranks)};
+                                .is_b_far = tli_sparse_is_b_far(&state->block, one->datatype, one->width, far_bytes),
+                                .is_far = c_bytes >= far_bytes};
     TLI_MPI(MPI_Allgatherv(one->b, (int)one->num_b, state->row_type, state->all_b, state->counts, state->starts,
                            state->row_type, one->comm));
     tli_multiply(&args);

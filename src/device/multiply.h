@@ -8,6 +8,8 @@
 
 #include <tulle/types.h>
 
+#include "src/arena.h"
+
 /** A sparse block between local rows, row after row. */
 typedef struct tli_sparse {
     int64_t num_rows; /* that are listed */
@@ -18,6 +20,9 @@ typedef struct tli_sparse {
     int32_t *col;     /* [row_ptr[num_rows]] row of the dense operand */
     void *values;     /* [row_ptr[num_rows]] of the type of sums */
     int64_t *entry;   /* [row_ptr[num_rows]] where the value comes from, in the list that values are given in */
+    /* Columns by the first row that uses them, so that rows of the dense operand can be asked for early. */
+    int64_t *fresh_ptr; /* [num_rows + 1] NULL: they are not */
+    int32_t *fresh;     /* [fresh_ptr[num_rows]] */
 } tli_sparse_t;
 
 /** What sums of scalars of a type are kept in: f32 for f16 and bf16, which are rounded once in the end. */
@@ -29,6 +34,17 @@ static inline tulle_datatype_t tli_sum_type(tulle_datatype_t datatype)
 /** Take the values of a block from the list that its entries point into, NULL: from one in the block's order.
  * @param[in] type of that list */
 void tli_sparse_fill(tli_sparse_t *block, const void *values, tulle_datatype_t type);
+
+/** List the columns by the first row that uses them. */
+tulle_status_t tli_sparse_list_fresh(tli_arena_t *arena, tli_sparse_t *block);
+
+/** Whether the rows of B that a block uses are larger than so many bytes. @param[in] width [scalars] */
+static inline int tli_sparse_is_b_far(const tli_sparse_t *block, tulle_datatype_t datatype, int64_t width,
+                                      int64_t far_bytes)
+{
+    return block->fresh_ptr != NULL &&
+           block->fresh_ptr[block->num_rows] * width * (int64_t)tulle_datatype_size(datatype) >= far_bytes;
+}
 
 /** C[row] = alpha * sum of values * B[col] + beta * C[row], for listed rows `first` to `last` - 1. */
 typedef struct tli_multiply_args {
@@ -42,6 +58,7 @@ typedef struct tli_multiply_args {
     void *c;
     int64_t c_stride;   /* [scalars] */
     double alpha, beta; /* beta 0: C is not read */
+    int is_b_far;       /* [bool] rows of B that the block uses are larger than caches are: they are asked for early */
     int is_far;         /* [bool] C is larger than caches are: with beta 0, lines of it are written past them */
     int num_threads;    /* 0 and 1: the caller alone */
 } tli_multiply_args_t;
@@ -69,7 +86,7 @@ typedef struct tli_round_args {
 
 void tli_multiply_round(const tli_round_args_t *args);
 
-/** [bytes] of C, on one rank of those on a machine, from which on it is far. */
+/** [bytes] of B or C, on one rank of those on a machine, from which on it is far. */
 int64_t tli_multiply_far_bytes(int num_ranks);
 
 /** Threads for one rank of those on a machine: as many as wanted, or, if that is 0, its share of the processors. */

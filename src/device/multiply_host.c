@@ -5,6 +5,7 @@
 
 #include "src/device/half.h"
 #include "src/device/multiply_kernel.h"
+#include "src/fault.h"
 #include "src/sort.h"
 
 #ifdef _OPENMP
@@ -15,6 +16,31 @@
  * system's word for its size is not to be relied on in virtual machines (320 MB, of which there are 32). */
 #define FAR_BYTES         (INT64_C(8) << 20)
 #define FAR_BYTES_OF_CORE (INT64_C(2) << 20)
+
+/* --- blocks ------------------------------------------------------------------------------------------------------- */
+
+tulle_status_t tli_sparse_list_fresh(tli_arena_t *arena, tli_sparse_t *block)
+{
+    tulle_status_t st = TULLE_OK;
+    tli_arena_t scratch = TLI_ARENA_INIT;
+    unsigned char *is_used = NULL;
+    int64_t n = 0, num_nonzeros = block->num_rows > 0 ? block->row_ptr[block->num_rows] : 0;
+    TLI_TRY(tli_arena_alloc(&scratch, block->num_cols, 1, &is_used));
+    TLI_TRY(tli_arena_alloc(arena, block->num_rows + 1, sizeof *block->fresh_ptr, &block->fresh_ptr));
+    TLI_TRY(tli_arena_alloc_raw(arena, num_nonzeros < block->num_cols ? num_nonzeros : block->num_cols,
+                                sizeof *block->fresh, &block->fresh));
+    for (int64_t i = 0; i < block->num_rows; i++) {
+        for (int64_t e = block->row_ptr[i]; e < block->row_ptr[i + 1]; e++) {
+            if (!is_used[block->col[e]])
+                block->fresh[n++] = block->col[e];
+            is_used[block->col[e]] = 1;
+        }
+        block->fresh_ptr[i + 1] = n;
+    }
+done:
+    tli_arena_release(&scratch);
+    return st;
+}
 
 /* --- by column: what fills no vector ----------------------------------------------------------------------------- */
 

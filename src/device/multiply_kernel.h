@@ -53,6 +53,31 @@ static inline __attribute__((always_inline)) void tli_fetch_row(const void *row,
         __builtin_prefetch((const char *)row + at);
 }
 
+/** Long rows of B before they are used for the first time, by the row of C so far ahead; not of rows that use so many
+ * that they would take each other's place: the README of src tells what it gains. */
+#define TLI_FRESH_AHEAD ((int64_t)16)
+#define TLI_MOST_FRESH  ((int64_t)32)
+#define TLI_FRESH_BYTES ((int64_t)256)
+
+static inline int tli_asks_early(const tli_multiply_args_t *args, int64_t num_columns)
+{
+    return args->is_b_far && args->block->fresh_ptr != NULL &&
+           num_columns * (int64_t)tulle_datatype_size(args->datatype) >= TLI_FRESH_BYTES;
+}
+
+/** @param[in] i row of C so far ahead @param[in] bytes of a row of B, from an offset on */
+static inline __attribute__((always_inline)) void tli_fetch_fresh(const tli_multiply_args_t *args, int64_t i,
+                                                                  int64_t offset, int64_t bytes, int64_t stride)
+{
+    const tli_sparse_t *block = args->block;
+    const char *b = (const char *)args->b + offset;
+    if (i >= block->num_rows || block->fresh_ptr[i + 1] - block->fresh_ptr[i] > TLI_MOST_FRESH)
+        return;
+    for (int64_t f = block->fresh_ptr[i]; f < block->fresh_ptr[i + 1]; f++)
+        for (int64_t at = 0; at < bytes; at += (int64_t)TLI_LINE_BYTES)
+            __builtin_prefetch(b + block->fresh[f] * stride + at, 0, 2);
+}
+
 /** May ask for what is behind the end, which does nothing. */
 static inline __attribute__((always_inline)) void tli_fetch_nonzeros(const tli_sparse_t *block, int64_t e, size_t bytes)
 {

@@ -86,6 +86,7 @@ static void check_rows(const case_t *c, const void *result, double alpha, double
 /* In two pieces, as products are run. */
 static void check_case(case_t *c, int is_far, int num_threads, double beta)
 {
+    tli_arena_t arena = TLI_ARENA_INIT;
     const int64_t scalars = c->shift + NUM_ROWS * c->c_stride;
     void *values = new_scalars(c, NUM_ROWS * MOST_NONZEROS), *b = new_scalars(c, NUM_COLS * c->b_stride);
     void *result = new_scalars(c, scalars);
@@ -110,14 +111,18 @@ static void check_case(case_t *c, int is_far, int num_threads, double beta)
                                 .c_stride = c->c_stride,
                                 .alpha = 2,
                                 .beta = beta,
+                                .is_b_far = is_far,
                                 .is_far = is_far,
                                 .num_threads = num_threads};
+    if (args.is_b_far)
+        assert_int_equal(tli_sparse_list_fresh(&arena, &block), TULLE_OK);
     args.last = 1 + draw(NUM_ROWS - 1);
     tli_multiply(&args);
     args.first = args.last;
     args.last = NUM_ROWS;
     tli_multiply(&args);
     check_rows(c, result, args.alpha, beta);
+    tli_arena_release(&arena);
     free(values);
     free(b);
     free(result);
@@ -147,10 +152,37 @@ static void test_multiply_of_far_rows_equals_serial_sums_aligned_or_not(void **s
     check_widths(1, 1);
 }
 
+/* Each column that is used is in the list once, with the first row that uses it. */
+static void test_multiply_lists_columns_by_their_first_row(void **state)
+{
+    (void)state;
+    case_t c = make_case(0, 8, 1);
+    tli_arena_t arena = TLI_ARENA_INIT;
+    tli_sparse_t block = {.num_rows = NUM_ROWS, .num_cols = NUM_COLS, .row_ptr = c.row_ptr, .col = c.col};
+    int64_t first[NUM_COLS], listed[NUM_COLS];
+    for (int64_t j = 0; j < NUM_COLS; j++)
+        first[j] = listed[j] = -1;
+    for (int64_t i = NUM_ROWS - 1; i >= 0; i--)
+        for (int64_t e = c.row_ptr[i]; e < c.row_ptr[i + 1]; e++)
+            first[c.col[e]] = i;
+    assert_int_equal(tli_sparse_list_fresh(&arena, &block), TULLE_OK);
+    assert_int_equal(block.fresh_ptr[0], 0);
+    for (int64_t i = 0; i < NUM_ROWS; i++)
+        for (int64_t f = block.fresh_ptr[i]; f < block.fresh_ptr[i + 1]; f++) {
+            assert_int_equal(listed[block.fresh[f]], -1);
+            listed[block.fresh[f]] = i;
+        }
+    assert_memory_equal(listed, first, sizeof first);
+    assert_true(tli_sparse_is_b_far(&block, TULLE_F32, 8, block.fresh_ptr[NUM_ROWS] * 32));
+    assert_false(tli_sparse_is_b_far(&block, TULLE_F32, 8, block.fresh_ptr[NUM_ROWS] * 32 + 1));
+    tli_arena_release(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_multiply_equals_serial_sums),
+        cmocka_unit_test(test_multiply_lists_columns_by_their_first_row),
         cmocka_unit_test(test_multiply_of_far_rows_equals_serial_sums_aligned_or_not),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
