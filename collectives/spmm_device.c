@@ -292,8 +292,7 @@ done:
     return st;
 }
 
-/* --- inner products ------------------------------------------------------------------------------------------------
- */
+/* --- inner products ----------------------------------------------------------------------------------------------- */
 
 /* The row of each nonzero and its place among the values, as the block on the device has its nonzeros. */
 static tulle_status_t list_nonzeros(tulle_spmm_t *spmm, const tli_sparse_t *const *blocks, int num_blocks,

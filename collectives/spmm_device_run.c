@@ -6,8 +6,7 @@
 #include "src/device/pack_device.h"
 #include "src/fault.h"
 
-/* --- bindings ------------------------------------------------------------------------------------------------------
- */
+/* --- bindings ----------------------------------------------------------------------------------------------------- */
 
 static tulle_status_t alloc_rows(int64_t num_rows, int64_t width, tulle_datatype_t type, void **out)
 {
@@ -124,8 +123,7 @@ void tli_spmm_device_unbind(tli_spmm_binding_t *binding)
     free_rows(rows->areas);
 }
 
-/* --- a product -----------------------------------------------------------------------------------------------------
- */
+/* --- a product ---------------------------------------------------------------------------------------------------- */
 
 typedef struct run {
     const tulle_spmm_t *spmm;

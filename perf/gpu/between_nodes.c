@@ -36,8 +36,7 @@ static void print(const between_t *b, const char *what, const char *transport, d
     perf_gpu_print(b->gpu, name, value, unit, ceiling);
 }
 
-/* --- what a message crosses, each part alone -----------------------------------------------------------------------
- */
+/* --- what a message crosses, each part alone ---------------------------------------------------------------------- */
 
 static tulle_status_t copy_both_ways(const between_t *b)
 {

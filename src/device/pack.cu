@@ -213,7 +213,7 @@ extern "C" tulle_status_t tli_round_rows_launch(const tli_round_args_t *args, vo
                   stream, "rounding of sums");
 }
 
-/* --- sums over rows: lanes of a warp share a row ------------------------------------------------------------------- */
+/* --- sums over rows: lanes of a warp share a row ------------------------------------------------------------------ */
 
 /* Of the 2^lane_bits neighbouring threads that share a row; each gets the same. */
 static __device__ double sum_of_lanes(double share, int lane_bits)

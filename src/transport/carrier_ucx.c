@@ -33,8 +33,7 @@ static tli_ucx_message_t *message_of(const tli_host_channel_t *channel, const tl
     return &((const messages_t *)channel->messages)->of_lane[lane - channel->lanes][piece];
 }
 
-/* --- messages that are over ----------------------------------------------------------------------------------------
- */
+/* --- messages that are over --------------------------------------------------------------------------------------- */
 
 static void note_failure(messages_t *messages, const tli_ucx_message_t *message, ucs_status_t status)
 {

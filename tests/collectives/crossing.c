@@ -268,8 +268,7 @@ static void check_scatter(const crossing_memory_t *memory, const tulle_plan_t *p
     crossing_free(&c);
 }
 
-/* --- every precision, strategy, topology ---------------------------------------------------------------------------
- */
+/* --- every precision, strategy, topology -------------------------------------------------------------------------- */
 
 static const int64_t widths[] = {1, 5, 64};
 

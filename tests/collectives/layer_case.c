@@ -206,8 +206,7 @@ void *layer_case_rows(const double rows[LAYER_CASE_MOST_UNITS][LAYER_CASE_MOST_W
     return mine;
 }
 
-/* --- what comes out ------------------------------------------------------------------------------------------------
- */
+/* --- what comes out ----------------------------------------------------------------------------------------------- */
 
 int layer_case_output_is_right(const layer_case_t *m, const void *y, tulle_datatype_t type)
 {

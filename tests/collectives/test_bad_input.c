@@ -369,8 +369,7 @@ static void test_one_shot_disagreement_fails_all_whatever_is_cached(void **state
     tulle_plan_destroy(&plan);
 }
 
-/* --- handles that are not there, on all ranks ------------------------------------------------------------------------
- */
+/* --- handles that are not there, on all ranks --------------------------------------------------------------------- */
 
 static void test_null_handles_are_refused(void **state)
 {

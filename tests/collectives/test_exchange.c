@@ -87,8 +87,7 @@ static void test_exchange_nothing_owned_or_needed_completes(void **state)
     tulle_comm_destroy(&comm);
 }
 
-/* --- scatter is the adjoint of gather, and repeatable ----------------------------------------------------------------
- */
+/* --- scatter is the adjoint of gather, and repeatable ------------------------------------------------------------- */
 
 static double dot(const double *a, const double *b, int64_t n)
 {

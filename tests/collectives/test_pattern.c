@@ -193,8 +193,7 @@ static void test_forest_random_pairs_are_kept(void **state)
     tulle_comm_destroy(&comm);
 }
 
-/* --- grids: every cell and every point of its stencil, one at a time -------------------------------------------------
- */
+/* --- grids: every cell and every point of its stencil, one at a time ---------------------------------------------- */
 
 typedef struct boxes {
     int num_dims;

@@ -154,8 +154,7 @@ tulle_status_t tli_round_rows_launch(const tli_round_args_t *args, void *stream)
     return TULLE_OK;
 }
 
-/* --- sums over rows: lanes that share a row add up in pairs, as a warp does -----------------------------------------
- */
+/* --- sums over rows: lanes that share a row add up in pairs, as a warp does --------------------------------------- */
 
 static double sum_of_lanes(double *share, int num_lanes)
 {
