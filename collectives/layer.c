@@ -13,7 +13,6 @@
 #include "collectives/pattern.h"
 #include "collectives/spmm_device.h"
 #include "src/agree.h"
-#include "src/device/device.h"
 #include "src/options.h"
 
 const char *tulle_activation_name(tulle_activation_t activation)
@@ -148,19 +147,9 @@ static size_t bias_bytes(const tulle_layers_t *layers, const tli_layer_t *layer)
     return (size_t)layer->activate.num_rows * tulle_datatype_size(layers->type);
 }
 
-/* From host or device memory. The host waits. */
 static tulle_status_t copy_bias(const tulle_layers_t *layers, const void *bias, const tli_layer_t *layer)
 {
-    tulle_status_t st = TULLE_OK;
-    size_t bytes = bias_bytes(layers, layer);
-    if (bytes > 0 && layers->space == TULLE_SPACE_HOST) {
-        memcpy(layer->bias, bias, bytes);
-    } else if (bytes > 0) {
-        TLI_TRY(tli_device_copy(layer->bias, bias, bytes, NULL));
-        TLI_TRY(tli_device_synchronize(NULL));
-    }
-done:
-    return st;
+    return tli_spmm_copy(layer->product, layer->bias, bias, bias_bytes(layers, layer));
 }
 
 static tulle_status_t make_bias(const tulle_layers_t *layers, const void *given, tli_layer_t *layer)
@@ -182,10 +171,10 @@ static tulle_status_t make_biases(const tulle_layer_t *given, tulle_layers_t *la
 {
     tulle_status_t st = TULLE_OK;
     int previous = -1;
-    TLI_TRY(tli_layers_enter(layers, &previous));
+    TLI_TRY(tli_spmm_enter(layers->layers[0].product, &previous));
     for (int l = 0; st == TULLE_OK && l < layers->num_layers; l++)
         st = make_bias(layers, given[l].bias, &layers->layers[l]);
-    tli_layers_leave(layers, previous);
+    tli_spmm_leave(layers->layers[0].product, previous);
 done:
     return st;
 }
@@ -233,19 +222,6 @@ void tulle_layers_destroy(tulle_layers_t **layers)
 
 /* --- use --------------------------------------------------------------------------------------------------------- */
 
-tulle_status_t tli_layers_enter(const tulle_layers_t *layers, int *previous_out)
-{
-    if (layers->space == TULLE_SPACE_HOST)
-        return TULLE_OK;
-    return tli_device_enter(layers->layers[0].product->device->device, previous_out);
-}
-
-void tli_layers_leave(const tulle_layers_t *layers, int previous)
-{
-    if (layers->space != TULLE_SPACE_HOST)
-        tli_device_leave(layers->layers[0].product->device->device, previous);
-}
-
 int tulle_layers_count(const tulle_layers_t *layers)
 {
     return layers != NULL ? layers->num_layers : 0;
@@ -267,17 +243,6 @@ done:
     return st;
 }
 
-static tulle_status_t replace_bias(const tulle_layers_t *layers, const void *bias, const tli_layer_t *layer)
-{
-    tulle_status_t st = TULLE_OK;
-    int previous = -1;
-    TLI_TRY(tli_layers_enter(layers, &previous));
-    st = copy_bias(layers, bias, layer);
-    tli_layers_leave(layers, previous);
-done:
-    return st;
-}
-
 tulle_status_t tulle_layers_set_weights(tulle_layers_t *layers, int index, const void *values, const void *bias)
 {
     tulle_status_t st = TULLE_OK;
@@ -286,7 +251,7 @@ tulle_status_t tulle_layers_set_weights(tulle_layers_t *layers, int index, const
     TLI_TRY(tli_comm_agree_on(layers->comm, check_weights(layers, index, values), index, "the index"));
     TLI_TRY(tulle_spmm_set_values(layers->layers[index].product, values));
     if (bias != NULL)
-        TLI_TRY(replace_bias(layers, bias, &layers->layers[index]));
+        TLI_TRY(copy_bias(layers, bias, &layers->layers[index]));
 done:
     return st;
 }

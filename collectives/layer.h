@@ -35,8 +35,4 @@ struct tulle_layers {
     tli_arena_t arena;
 };
 
-/** Make the GPU of the layers the current one until they are left; nothing where rows are in host memory. */
-tulle_status_t tli_layers_enter(const tulle_layers_t *layers, int *previous_out);
-void tli_layers_leave(const tulle_layers_t *layers, int previous);
-
 #endif

@@ -7,7 +7,7 @@
 
 #include "collectives/exchange.h"
 #include "collectives/layer.h"
-#include "collectives/spmm.h"
+#include "collectives/spmm_device.h"
 #include "src/agree.h"
 
 /* --- arguments --------------------------------------------------------------------------------------------------- */
@@ -38,15 +38,6 @@ done:
     return st;
 }
 
-static tulle_status_t check_stream(const tulle_layers_t *s, const void *stream)
-{
-    tulle_status_t st = TULLE_OK;
-    TLI_REQUIRE(stream == NULL || s->space == TULLE_SPACE_DEVICE, TULLE_ERR_UNSUPPORTED,
-                "a stream was given, but rows are in host memory");
-done:
-    return st;
-}
-
 static tulle_status_t check_batch(const tulle_layers_t *s, const tulle_batch_t *given, const void *stream,
                                   tulle_batch_t *batch)
 {
@@ -54,7 +45,7 @@ static tulle_status_t check_batch(const tulle_layers_t *s, const tulle_batch_t *
     TLI_REQUIRE(given != NULL, TULLE_ERR_ARG, "the batch is NULL");
     *batch = *given;
     TLI_REQUIRE(batch->width >= 1, TULLE_ERR_ARG, "width is %lld, must be at least 1", (long long)batch->width);
-    TLI_TRY(check_stream(s, stream));
+    TLI_TRY(tli_spmm_check_stream(s->layers[0].product, stream));
     TLI_TRY(check_rows(s, "x", batch->x, s->num_inputs, batch->width, &batch->x_stride));
     TLI_TRY(
         check_rows(s, "y", batch->y, s->layers[s->num_layers - 1].activate.num_rows, batch->width, &batch->y_stride));
@@ -171,11 +162,11 @@ tulle_status_t tulle_layers_forward(tulle_layers_t *s, const tulle_batch_t *give
     int previous = -1;
     TLI_TRY(check_layers(s));
     s->width = 0;
-    tulle_status_t entered = tli_layers_enter(s, &previous);
+    tulle_status_t entered = tli_spmm_enter(s->layers[0].product, &previous);
     st =
         agree_and_run_forward(s, entered == TULLE_OK ? check_batch(s, given, stream, &batch) : entered, &batch, stream);
     if (entered == TULLE_OK)
-        tli_layers_leave(s, previous);
+        tli_spmm_leave(s->layers[0].product, previous);
 done:
     return st;
 }
@@ -215,7 +206,7 @@ static tulle_status_t check_gradients(const tulle_layers_t *s, const tulle_gradi
     *g = *given;
     TLI_REQUIRE(s->is_training, TULLE_ERR_STATE, "the layers were not made for training: set is_training");
     TLI_REQUIRE(s->width > 0, TULLE_ERR_STATE, "no successful tulle_layers_forward() came before");
-    TLI_TRY(check_stream(s, stream));
+    TLI_TRY(tli_spmm_check_stream(s->layers[0].product, stream));
     TLI_TRY(check_rows(s, "y", g->y, s->layers[s->num_layers - 1].activate.num_rows, s->width, &g->y_stride));
     TLI_TRY(check_weights(s, g));
     TLI_TRY(check_biases(s, g));
@@ -293,10 +284,10 @@ tulle_status_t tulle_layers_backward(tulle_layers_t *s, const tulle_gradients_t 
     tulle_gradients_t g = {0};
     int previous = -1;
     TLI_TRY(check_layers(s));
-    tulle_status_t entered = tli_layers_enter(s, &previous);
+    tulle_status_t entered = tli_spmm_enter(s->layers[0].product, &previous);
     st = agree_and_run_backward(s, entered == TULLE_OK ? check_gradients(s, given, stream, &g) : entered, &g, stream);
     if (entered == TULLE_OK)
-        tli_layers_leave(s, previous);
+        tli_spmm_leave(s->layers[0].product, previous);
 done:
     return st;
 }

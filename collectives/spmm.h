@@ -73,7 +73,7 @@ struct tulle_spmm {
     tli_sparse_t own, ghost, foreign;         /* foreign: rows of others */
     tli_spmm_moved_t moved;
     tulle_plan_t *values_plan; /* of moved values; made when first asked for */
-    int can_sample;            /* what inner products need is there, too: alike on all ranks */
+    int has_room;              /* for inner products, where they need any: alike on all ranks */
     tli_spmm_way_t forward, transposed;
     tli_spmm_binding_t *bindings;                        /* newest first */
     int64_t num_uses;                                    /* of bindings */
@@ -140,6 +140,8 @@ tulle_status_t tli_product_check_rows(const char *name, const void *rows, int64_
                                       int64_t width, int64_t *stride);
 /** They are where the matrix wants them. @param[in] num_rows 0: they are not looked at */
 tulle_status_t tli_spmm_check_space(const tulle_spmm_t *spmm, const char *name, const void *rows, int64_t num_rows);
+/** There is a stream only where rows are on the device. */
+tulle_status_t tli_spmm_check_stream(const tulle_spmm_t *spmm, const void *stream);
 
 /**
  * Check the arguments of a run on this rank; make its way ready.

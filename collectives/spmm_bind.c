@@ -47,6 +47,15 @@ tulle_status_t tli_spmm_check_space(const tulle_spmm_t *spmm, const char *name, 
     return tli_spmm_is_on_device(spmm) ? tli_spmm_device_check_rows(spmm, name, rows) : check_host(name, rows);
 }
 
+tulle_status_t tli_spmm_check_stream(const tulle_spmm_t *spmm, const void *stream)
+{
+    tulle_status_t st = TULLE_OK;
+    TLI_REQUIRE(stream == NULL || tli_spmm_is_on_device(spmm), TULLE_ERR_UNSUPPORTED,
+                "a stream was given, but rows are in host memory");
+done:
+    return st;
+}
+
 static uintptr_t extent_of(int64_t num_rows, int64_t stride, int64_t width, size_t scalar_bytes)
 {
     return num_rows > 0 ? (uintptr_t)((num_rows - 1) * stride + width) * scalar_bytes : 0;
@@ -76,8 +85,7 @@ tulle_status_t tli_spmm_check(tulle_spmm_t *spmm, tli_spmm_way_t *way, const tul
     tulle_status_t st = TULLE_OK;
     checked->width = 0;
     TLI_REQUIRE(product != NULL, TULLE_ERR_ARG, "the product is NULL");
-    TLI_REQUIRE(stream == NULL || tli_spmm_is_on_device(spmm), TULLE_ERR_UNSUPPORTED,
-                "a stream was given, but rows are in host memory");
+    TLI_TRY(tli_spmm_check_stream(spmm, stream));
     *checked = *product;
     if (!way->is_ready)
         TLI_TRY(tli_spmm_prepare(spmm, way));

@@ -49,6 +49,35 @@ done:
     return st;
 }
 
+tulle_status_t tli_spmm_enter(const tulle_spmm_t *spmm, int *previous_out)
+{
+    return tli_spmm_is_on_device(spmm) ? tli_device_enter(spmm->device->device, previous_out) : TULLE_OK;
+}
+
+void tli_spmm_leave(const tulle_spmm_t *spmm, int previous)
+{
+    if (tli_spmm_is_on_device(spmm))
+        tli_device_leave(spmm->device->device, previous);
+}
+
+static tulle_status_t copy(const tli_spmm_device_t *m, void *target, const void *source, size_t bytes)
+{
+    tulle_status_t st = TULLE_OK;
+    TLI_TRY(tli_device_copy(target, source, bytes, m->stream));
+    TLI_TRY(tli_device_synchronize(m->stream));
+done:
+    return st;
+}
+
+tulle_status_t tli_spmm_copy(const tulle_spmm_t *spmm, void *target, const void *source, size_t bytes)
+{
+    if (bytes > 0 && tli_spmm_is_on_device(spmm))
+        return copy(spmm->device, target, source, bytes);
+    if (bytes > 0)
+        memcpy(target, source, bytes);
+    return TULLE_OK;
+}
+
 /* --- uploads ------------------------------------------------------------------------------------------------------ */
 
 /* Memory of the matrix, which goes when it does. */
@@ -70,8 +99,7 @@ static tulle_status_t upload(tli_spmm_device_t *m, const void *list, int64_t n, 
     void *there = NULL;
     TLI_TRY(reserve(m, n * (int64_t)size, &there));
     if (n > 0)
-        TLI_TRY(tli_device_copy(there, list, (size_t)n * size, m->stream));
-    TLI_TRY(tli_device_synchronize(m->stream));
+        TLI_TRY(copy(m, there, list, (size_t)n * size));
     memcpy(out, &there, sizeof there);
 done:
     return st;
@@ -89,8 +117,7 @@ static tulle_status_t upload_values(tli_spmm_device_t *m, const tli_device_block
     TLI_TRY(tli_arena_alloc_raw(&scratch, n, size, &list));
     for (int64_t e = 0; e < n; e++)
         memcpy(list + (size_t)e * size, (const unsigned char *)values + (size_t)block->entry[e] * size, size);
-    TLI_TRY(tli_device_copy((void *)block->sparse.values, list, (size_t)n * size, m->stream));
-    TLI_TRY(tli_device_synchronize(m->stream));
+    TLI_TRY(copy(m, (void *)block->sparse.values, list, (size_t)n * size));
 done:
     tli_arena_release(&scratch);
     return st;

@@ -57,6 +57,13 @@ static inline int tli_spmm_is_on_device(const tulle_spmm_t *spmm)
 /** What is asked of options is there: a build with CUDA, cuSPARSE where it is named. Local. */
 tulle_status_t tli_spmm_device_check_options(const tulle_spmm_options_t *options);
 
+/** Make the GPU of the matrix the current one until it is left; nothing where rows are in host memory. */
+tulle_status_t tli_spmm_enter(const tulle_spmm_t *spmm, int *previous_out);
+void tli_spmm_leave(const tulle_spmm_t *spmm, int previous);
+
+/** Copy between memories that the GPU of the matrix reaches, or in host memory. The host waits. */
+tulle_status_t tli_spmm_copy(const tulle_spmm_t *spmm, void *target, const void *source, size_t bytes);
+
 /** Rows of a caller that the GPU of the matrix reaches. @param[in] name for the error text */
 tulle_status_t tli_spmm_device_check_rows(const tulle_spmm_t *spmm, const char *name, const void *rows);
 

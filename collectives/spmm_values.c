@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The values of a distributed sparse matrix: replaced, and inner products at its nonzeros. Those of moved nonzeros
  * travel by a plan of their own, one scalar each: there by gather, back by scatter. */
-#include <string.h>
-
 #include "collectives/plan.h"
 #include "collectives/spmm_device.h"
 #include "src/agree.h"
-#include "src/device/device.h"
 
 /* Made when first asked for: products do without. @collective */
 static tulle_status_t plan_values(tulle_spmm_t *spmm)
@@ -35,28 +32,13 @@ done:
     return st;
 }
 
-/* From host memory, or the device's. The host waits. */
-static tulle_status_t take_values(const tulle_spmm_t *spmm, const void *values)
-{
-    tulle_status_t st = TULLE_OK;
-    size_t bytes = (size_t)spmm->num_nonzeros * tulle_datatype_size(spmm->type);
-    if (bytes > 0 && tli_spmm_is_on_device(spmm)) {
-        TLI_TRY(tli_device_copy(spmm->values, values, bytes, spmm->device->stream));
-        TLI_TRY(tli_device_synchronize(spmm->device->stream));
-    } else if (bytes > 0) {
-        memcpy(spmm->values, values, bytes);
-    }
-done:
-    return st;
-}
-
 tulle_status_t tulle_spmm_set_values(tulle_spmm_t *spmm, const void *values)
 {
     tulle_status_t st = TULLE_OK;
     TLI_TRY(tli_check_spmm(spmm));
     TLI_TRY(tli_comm_agree_on(spmm->comm, check_values(spmm, values), 0, "nothing"));
     TLI_TRY(plan_values(spmm));
-    st = take_values(spmm, values);
+    st = tli_spmm_copy(spmm, spmm->values, values, (size_t)spmm->num_nonzeros * tulle_datatype_size(spmm->type));
     TLI_TRY(tli_spmm_is_on_device(spmm) ? tli_agree(spmm->comm->mpi, st) : st);
     if (spmm->values_plan != NULL)
         TLI_TRY(tulle_gather(spmm->values_plan, spmm->values, spmm->moved.values, spmm->type, 1, NULL));
@@ -179,22 +161,26 @@ static tulle_status_t execute_in_space(const sampling_t *s)
 {
     tulle_status_t st = TULLE_OK;
     int previous = -1;
-    if (!tli_spmm_is_on_device(s->spmm))
-        return execute(s);
-    TLI_TRY(tli_device_enter(s->spmm->device->device, &previous));
+    TLI_TRY(tli_spmm_enter(s->spmm, &previous));
     st = execute(s);
-    tli_device_leave(s->spmm->device->device, previous);
+    tli_spmm_leave(s->spmm, previous);
 done:
     return st;
 }
 
-/* Room for what is computed for others; on the device also lists of nonzeros. */
+/* On the device inner products need lists of nonzeros, too. Alike on all ranks. */
+static int needs_room(const tulle_spmm_t *spmm)
+{
+    return tli_spmm_is_on_device(spmm) || spmm->scatter != NULL;
+}
+
+/* Room for what is computed for others, and those lists. */
 static tulle_status_t make_room(tulle_spmm_t *spmm)
 {
     tulle_status_t st = TULLE_OK;
     if (tli_spmm_is_on_device(spmm))
         TLI_TRY(tli_spmm_device_prepare_sampling(spmm));
-    else if (spmm->scatter != NULL)
+    else
         TLI_TRY(
             tli_arena_alloc_raw(&spmm->arena, spmm->moved.num, tulle_datatype_size(spmm->type), &spmm->moved.sampled));
 done:
@@ -205,9 +191,9 @@ done:
 static tulle_status_t prepare_sampling(tulle_spmm_t *spmm)
 {
     tulle_status_t st = TULLE_OK;
-    if (!spmm->can_sample) {
+    if (needs_room(spmm) && !spmm->has_room) {
         TLI_TRY(tli_agree(spmm->comm->mpi, make_room(spmm)));
-        spmm->can_sample = 1;
+        spmm->has_room = 1;
     }
     TLI_TRY(plan_values(spmm));
 done:
@@ -217,7 +203,8 @@ done:
 /* Whether all is made that is made the first time, on all ranks alike. */
 static int is_ready(const tulle_spmm_t *spmm)
 {
-    return spmm->can_sample && (spmm->scatter == NULL || (spmm->transposed.is_ready && spmm->values_plan != NULL));
+    return (spmm->has_room || !needs_room(spmm)) &&
+           (spmm->scatter == NULL || (spmm->transposed.is_ready && spmm->values_plan != NULL));
 }
 
 static tulle_status_t check_sampling(sampling_t *s, const tulle_product_t *product)

@@ -174,19 +174,23 @@ static __global__ void __launch_bounds__(TLI_BLOCK_THREADS) round_rows(tli_round
     tli_round_thread(&args, datatype, n, this_thread(), all_threads());
 }
 
-static const void *product_kernel(tulle_datatype_t datatype, int n)
-{
-    switch (datatype) {
-    case TULLE_F64:
-        return n > 1 ? (const void *)multiply_rows<TULLE_F64, 2> : (const void *)multiply_rows<TULLE_F64, 1>;
-    case TULLE_F16:
-        return n > 1 ? (const void *)multiply_rows<TULLE_F16, 8> : (const void *)multiply_rows<TULLE_F16, 1>;
-    case TULLE_BF16:
-        return n > 1 ? (const void *)multiply_rows<TULLE_BF16, 8> : (const void *)multiply_rows<TULLE_BF16, 1>;
-    default:
-        return n > 1 ? (const void *)multiply_rows<TULLE_F32, 4> : (const void *)multiply_rows<TULLE_F32, 1>;
+/* The kernel of a datatype that takes 16 bytes or one scalar at a time. */
+#define DEFINE_KERNEL_OF(name, kernel)                                                                                 \
+    static const void *name(tulle_datatype_t datatype, int n)                                                          \
+    {                                                                                                                  \
+        switch (datatype) {                                                                                            \
+        case TULLE_F64:                                                                                                \
+            return n > 1 ? (const void *)kernel<TULLE_F64, 2> : (const void *)kernel<TULLE_F64, 1>;                    \
+        case TULLE_F16:                                                                                                \
+            return n > 1 ? (const void *)kernel<TULLE_F16, 8> : (const void *)kernel<TULLE_F16, 1>;                    \
+        case TULLE_BF16:                                                                                               \
+            return n > 1 ? (const void *)kernel<TULLE_BF16, 8> : (const void *)kernel<TULLE_BF16, 1>;                  \
+        default:                                                                                                       \
+            return n > 1 ? (const void *)kernel<TULLE_F32, 4> : (const void *)kernel<TULLE_F32, 1>;                    \
+        }                                                                                                              \
     }
-}
+
+DEFINE_KERNEL_OF(product_kernel, multiply_rows)
 
 static const void *round_kernel(tulle_datatype_t datatype, int n)
 {
@@ -253,47 +257,9 @@ static __global__ void __launch_bounds__(TLI_BLOCK_THREADS) activate_rows(tli_ac
     tli_activate_thread(&args, datatype, n, this_thread(), all_threads());
 }
 
-static const void *sampled_kernel(tulle_datatype_t datatype, int n)
-{
-    switch (datatype) {
-    case TULLE_F64:
-        return n > 1 ? (const void *)sample_nonzeros<TULLE_F64, 2> : (const void *)sample_nonzeros<TULLE_F64, 1>;
-    case TULLE_F16:
-        return n > 1 ? (const void *)sample_nonzeros<TULLE_F16, 8> : (const void *)sample_nonzeros<TULLE_F16, 1>;
-    case TULLE_BF16:
-        return n > 1 ? (const void *)sample_nonzeros<TULLE_BF16, 8> : (const void *)sample_nonzeros<TULLE_BF16, 1>;
-    default:
-        return n > 1 ? (const void *)sample_nonzeros<TULLE_F32, 4> : (const void *)sample_nonzeros<TULLE_F32, 1>;
-    }
-}
-
-static const void *activate_kernel(tulle_datatype_t datatype, int n)
-{
-    switch (datatype) {
-    case TULLE_F64:
-        return n > 1 ? (const void *)activate_rows<TULLE_F64, 2> : (const void *)activate_rows<TULLE_F64, 1>;
-    case TULLE_F16:
-        return n > 1 ? (const void *)activate_rows<TULLE_F16, 8> : (const void *)activate_rows<TULLE_F16, 1>;
-    case TULLE_BF16:
-        return n > 1 ? (const void *)activate_rows<TULLE_BF16, 8> : (const void *)activate_rows<TULLE_BF16, 1>;
-    default:
-        return n > 1 ? (const void *)activate_rows<TULLE_F32, 4> : (const void *)activate_rows<TULLE_F32, 1>;
-    }
-}
-
-static const void *activate_back_kernel(tulle_datatype_t datatype, int n)
-{
-    switch (datatype) {
-    case TULLE_F64:
-        return n > 1 ? (const void *)activate_back<TULLE_F64, 2> : (const void *)activate_back<TULLE_F64, 1>;
-    case TULLE_F16:
-        return n > 1 ? (const void *)activate_back<TULLE_F16, 8> : (const void *)activate_back<TULLE_F16, 1>;
-    case TULLE_BF16:
-        return n > 1 ? (const void *)activate_back<TULLE_BF16, 8> : (const void *)activate_back<TULLE_BF16, 1>;
-    default:
-        return n > 1 ? (const void *)activate_back<TULLE_F32, 4> : (const void *)activate_back<TULLE_F32, 1>;
-    }
-}
+DEFINE_KERNEL_OF(sampled_kernel, sample_nonzeros)
+DEFINE_KERNEL_OF(activate_kernel, activate_rows)
+DEFINE_KERNEL_OF(activate_back_kernel, activate_back)
 
 /* Blocks for so many rows, each shared by lanes. */
 static int64_t summing_blocks(int64_t num_rows, int lane_bits)

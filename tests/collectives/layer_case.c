@@ -39,12 +39,20 @@ static void fill_layer(spt_random_t *random, layer_case_t *m, int l, int kinds)
     }
 }
 
+void layer_case_change_weights(spt_random_t *random, layer_case_t *m, int l)
+{
+    for (int64_t i = 0; i < m->num_units[l + 1]; i++) {
+        m->bias[l][i] = layer_case_random_value(random);
+        for (int64_t j = 0; j < m->num_units[l]; j++)
+            m->weight[l][i][j] = m->is_there[l][i][j] ? layer_case_random_value(random) : 0;
+    }
+}
+
 static double coarse(double value)
 {
     return round(4 * value) / 4;
 }
 
-/* Numbers of few bits, so that all sums are exact in f32 and only what is written is layer_case_rounded. */
 void layer_case_coarsen(layer_case_t *m)
 {
     for (int l = 0; l < m->num_layers; l++)
@@ -194,6 +202,19 @@ tulle_layer_t layer_case_describe(const layer_case_t *m, int l, tulle_datatype_t
                            m->limit[l],
                            m->has_sparse_bias[l]};
     return layer;
+}
+
+tulle_status_t layer_case_create(const layer_case_t *m, tulle_comm_t *comm, tulle_datatype_t type,
+                                 const tulle_spmm_options_t *product, int is_training, tulle_layers_t **layers_out)
+{
+    tulle_layer_t described[LAYER_CASE_MOST_LAYERS];
+    tulle_layout_t inputs = TULLE_LAYOUT_BLOCK(m->num_mine[0]);
+    tulle_layers_options_t options = TULLE_LAYERS_OPTIONS_INIT;
+    options.product = product;
+    options.is_training = is_training;
+    for (int l = 0; l < m->num_layers; l++)
+        described[l] = layer_case_describe(m, l, type);
+    return tulle_layers_create(comm, &inputs, described, m->num_layers, &options, layers_out);
 }
 
 void *layer_case_rows(const double rows[LAYER_CASE_MOST_UNITS][LAYER_CASE_MOST_WIDTH], int64_t first, int64_t num,

@@ -12,7 +12,7 @@
 
 /** Units of level 0 are inputs, those of level l + 1 outputs of layer l. */
 typedef struct layer_case {
-    tulle_datatype_t rounds_to; /* what products and outputs are layer_case_rounded to; f64: nothing is */
+    tulle_datatype_t rounds_to; /* what products and outputs are rounded to; f64: nothing is */
     int num_layers;
     int64_t num_units[LAYER_CASE_MOST_LAYERS + 1];
     int64_t first[LAYER_CASE_MOST_LAYERS + 1]; /* of this rank's units */
@@ -31,7 +31,7 @@ typedef struct layer_case {
 /** Random sizes and shares, some ranks with nothing. @param[in] kinds of activations to choose from */
 layer_case_t *layer_case_make(spt_random_t *random, int num_layers, int kinds);
 
-/** Numbers of few bits, so that all sums are exact in f32 and only what is written is layer_case_rounded. */
+/** Numbers of few bits, so that all sums are exact in f32 and only what is written is rounded. */
 void layer_case_coarsen(layer_case_t *m);
 
 double layer_case_random_value(spt_random_t *random);
@@ -45,6 +45,13 @@ double layer_case_get(const void *values, tulle_datatype_t type, int64_t i);
 
 /** This rank's share of a layer. */
 tulle_layer_t layer_case_describe(const layer_case_t *m, int l, tulle_datatype_t type);
+
+/** All of it, made. Collective. @param[in] product as tulle_layers_options_t has it */
+tulle_status_t layer_case_create(const layer_case_t *m, tulle_comm_t *comm, tulle_datatype_t type,
+                                 const tulle_spmm_options_t *product, int is_training, tulle_layers_t **layers_out);
+
+/** Other weights and biases in a layer, with nonzeros where they were. */
+void layer_case_change_weights(spt_random_t *random, layer_case_t *m, int l);
 
 /** Rows of this rank with a gap behind each, which nobody may touch. @param[in] rows NULL: of nothing yet */
 void *layer_case_rows(const double rows[LAYER_CASE_MOST_UNITS][LAYER_CASE_MOST_WIDTH], int64_t first, int64_t num,

@@ -16,7 +16,7 @@ static void *stream;
 static void *on_device(int64_t bytes)
 {
     void *memory = NULL;
-    if (tulle_alloc(TULLE_SPACE_DEVICE, (size_t)(bytes > 0 ? bytes : 1), &memory) != TULLE_OK)
+    if (tulle_alloc(TULLE_SPACE_DEVICE, (size_t)bytes, &memory) != TULLE_OK)
         abort();
     return memory;
 }
@@ -56,21 +56,19 @@ static int64_t num_weights(const job_t *job, int l)
     return job->m->num_mine[l + 1] * job->m->num_units[l];
 }
 
-static tulle_layers_t *create(const job_t *job, tulle_space_t space, tulle_cover_t cover, int is_training)
+static tulle_status_t try_to_create(const job_t *job, tulle_space_t space, tulle_cover_t cover, int is_training,
+                                    tulle_layers_t **layers_out)
 {
-    const layer_case_t *m = job->m;
-    tulle_layers_t *layers = NULL;
-    tulle_layer_t described[LAYER_CASE_MOST_LAYERS];
-    tulle_layout_t inputs = TULLE_LAYOUT_BLOCK(m->num_mine[0]);
     tulle_spmm_options_t product = TULLE_SPMM_OPTIONS_INIT;
-    tulle_layers_options_t options = TULLE_LAYERS_OPTIONS_INIT;
     product.cover = cover;
     product.space = space;
-    options.product = &product;
-    options.is_training = is_training;
-    for (int l = 0; l < m->num_layers; l++)
-        described[l] = layer_case_describe(m, l, job->type);
-    spt_assert_ok_all(tulle_layers_create(job->comm, &inputs, described, m->num_layers, &options, &layers));
+    return layer_case_create(job->m, job->comm, job->type, &product, is_training, layers_out);
+}
+
+static tulle_layers_t *create(const job_t *job, tulle_space_t space, tulle_cover_t cover, int is_training)
+{
+    tulle_layers_t *layers = NULL;
+    spt_assert_ok_all(try_to_create(job, space, cover, is_training, &layers));
     return layers;
 }
 
@@ -120,6 +118,15 @@ static tulle_gradients_t gradients_of(const job_t *job)
     int64_t stride = job->m->width + 1;
     return (tulle_gradients_t){
         job->dy_there, stride, job->found_there.dx, stride, job->found_there.weights, job->found_there.bias, 0, 0};
+}
+
+/* Forward and backward on the stream. */
+static tulle_status_t step(const job_t *job, tulle_layers_t *layers)
+{
+    tulle_batch_t batch = batch_of(job);
+    tulle_gradients_t gradients = gradients_of(job);
+    tulle_status_t st = tulle_layers_forward(layers, &batch, stream);
+    return st == TULLE_OK ? tulle_layers_backward(layers, &gradients, stream) : st;
 }
 
 static void fetch_gradients(const job_t *job)
@@ -248,12 +255,9 @@ static void test_device_layers_gradients_are_those_of_the_host(void **state)
         layer_case_t *m = layer_case_make(&random, 1, 3);
         layer_case_coarsen(m);
         job_t job = open_job(comm, m, types[t % 3], TULLE_COVER_LEAST, 1);
-        tulle_batch_t batch = batch_of(&job);
-        tulle_gradients_t gradients = gradients_of(&job);
         size_t size = tulle_datatype_size(job.type);
         layer_case_found_t host = differentiate_on_host(&job, TULLE_COVER_LEAST);
-        spt_assert_ok_all(tulle_layers_forward(job.layers, &batch, stream));
-        spt_assert_ok_all(tulle_layers_backward(job.layers, &gradients, stream));
+        spt_assert_ok_all(step(&job, job.layers));
         fetch_gradients(&job);
         spt_assert_all(memcmp(host.dx, job.found.dx, (size_t)job.num_x * size) == 0);
         spt_assert_all(memcmp(host.weights[0], job.found.weights[0], (size_t)num_nonzeros(m, 0) * size) == 0);
@@ -297,11 +301,7 @@ static void test_device_layers_take_weights_from_both_memories(void **state)
     job_t job = open_job(comm, m, TULLE_F64, TULLE_COVER_LEAST, 0);
     forward(&job);
     for (int l = 0; l < 2; l++) {
-        for (int64_t i = 0; i < m->num_units[l + 1]; i++) {
-            m->bias[l][i] = layer_case_random_value(&random);
-            for (int64_t j = 0; j < m->num_units[l]; j++)
-                m->weight[l][i][j] = m->is_there[l][i][j] ? layer_case_random_value(&random) : 0;
-        }
+        layer_case_change_weights(&random, m, l);
         tulle_layer_t changed = layer_case_describe(m, l, TULLE_F64);
         void *weights = sent(changed.weights.values, num_nonzeros(m, l), TULLE_F64);
         void *bias = sent(changed.bias, m->num_mine[l + 1], TULLE_F64);
@@ -324,14 +324,10 @@ static void test_device_layers_keep_the_order_of_the_stream(void **state)
     tulle_comm_t *comm = spt_comm(spt_topology(1), 0);
     layer_case_t *m = layer_case_make(&random, 3, 3);
     job_t job = open_job(comm, m, TULLE_F64, TULLE_COVER_AUTO, 1);
-    tulle_batch_t batch = batch_of(&job);
-    tulle_gradients_t gradients = gradients_of(&job);
     for (int round = 0; round < 5; round++) {
         spt_gpu_delay(stream, spt_rank() % 2 == 0 ? 2000 : 0);
         forget_output(&job);
-        tulle_status_t st = tulle_layers_forward(job.layers, &batch, stream);
-        if (st == TULLE_OK)
-            st = tulle_layers_backward(job.layers, &gradients, stream);
+        tulle_status_t st = step(&job, job.layers);
         fetch(job.y, job.y_there, job.num_y, job.type);
         fetch_gradients(&job);
         spt_assert_ok_all(st);
@@ -349,15 +345,10 @@ static void test_device_layers_are_replayed_from_a_graph(void **state)
     tulle_comm_t *comm = spt_comm(spt_topology(0), 0);
     layer_case_t *m = layer_case_make(&random, 2, 3);
     job_t job = open_job(comm, m, TULLE_F64, TULLE_COVER_LEAST, 1);
-    tulle_batch_t batch = batch_of(&job);
-    tulle_gradients_t gradients = gradients_of(&job);
-    spt_assert_ok_all(tulle_layers_forward(job.layers, &batch, stream));
-    spt_assert_ok_all(tulle_layers_backward(job.layers, &gradients, stream));
+    spt_assert_ok_all(step(&job, job.layers)); /* makes what the first calls make */
     spt_gpu_synchronize(stream);
     spt_gpu_begin_capture(stream);
-    tulle_status_t st = tulle_layers_forward(job.layers, &batch, stream);
-    if (st == TULLE_OK)
-        st = tulle_layers_backward(job.layers, &gradients, stream);
+    tulle_status_t st = step(&job, job.layers);
     void *graph = spt_gpu_end_capture(stream);
     spt_assert_ok_all(st);
     spt_assert_all(graph != NULL);
@@ -383,26 +374,10 @@ static void test_device_layers_are_replayed_from_a_graph(void **state)
 
 static tulle_status_t train_once(const void *world)
 {
-    const job_t *job = world;
-    const layer_case_t *m = job->m;
     tulle_layers_t *layers = NULL;
-    tulle_layer_t described[LAYER_CASE_MOST_LAYERS];
-    tulle_layout_t inputs = TULLE_LAYOUT_BLOCK(m->num_mine[0]);
-    tulle_spmm_options_t product = TULLE_SPMM_OPTIONS_INIT;
-    tulle_layers_options_t options = TULLE_LAYERS_OPTIONS_INIT;
-    tulle_batch_t batch = batch_of(job);
-    tulle_gradients_t gradients = gradients_of(job);
-    product.cover = TULLE_COVER_LEAST;
-    product.space = TULLE_SPACE_DEVICE;
-    options.product = &product;
-    options.is_training = 1;
-    for (int l = 0; l < m->num_layers; l++)
-        described[l] = layer_case_describe(m, l, job->type);
-    tulle_status_t st = tulle_layers_create(job->comm, &inputs, described, m->num_layers, &options, &layers);
+    tulle_status_t st = try_to_create(world, TULLE_SPACE_DEVICE, TULLE_COVER_LEAST, 1, &layers);
     if (st == TULLE_OK)
-        st = tulle_layers_forward(layers, &batch, stream);
-    if (st == TULLE_OK)
-        st = tulle_layers_backward(layers, &gradients, stream);
+        st = step(world, layers);
     spt_gpu_synchronize(stream);
     tulle_layers_destroy(&layers);
     return st;

@@ -10,16 +10,9 @@ static tulle_layers_t *create(tulle_comm_t *comm, const layer_case_t *m, tulle_d
                               int is_training)
 {
     tulle_layers_t *layers = NULL;
-    tulle_layer_t described[LAYER_CASE_MOST_LAYERS];
-    tulle_layout_t inputs = TULLE_LAYOUT_BLOCK(m->num_mine[0]);
     tulle_spmm_options_t product = TULLE_SPMM_OPTIONS_INIT;
-    tulle_layers_options_t options = TULLE_LAYERS_OPTIONS_INIT;
     product.cover = cover;
-    options.product = &product;
-    options.is_training = is_training;
-    for (int l = 0; l < m->num_layers; l++)
-        described[l] = layer_case_describe(m, l, type);
-    spt_assert_ok_all(tulle_layers_create(comm, &inputs, described, m->num_layers, &options, &layers));
+    spt_assert_ok_all(layer_case_create(m, comm, type, &product, is_training, &layers));
     return layers;
 }
 
@@ -56,7 +49,7 @@ static void test_layers_forward_equals_serial_model(void **state)
     }
 }
 
-/* To the bit: products are layer_case_rounded once, and so is what becomes of them. */
+/* To the bit: products are rounded once, and so is what becomes of them. */
 static void test_layers_of_halves_round_products_and_outputs_once(void **state)
 {
     spt_random_t random = spt_random_shared(8);
@@ -266,19 +259,13 @@ static void test_layers_gradients_survive_few_bindings(void **state)
 {
     spt_random_t random = spt_random_shared(12);
     tulle_spmm_options_t product = TULLE_SPMM_OPTIONS_INIT;
-    tulle_layers_options_t options = TULLE_LAYERS_OPTIONS_INIT;
-    tulle_layer_t described[1];
     product.cover = TULLE_COVER_LEAST;
     product.num_bindings = 1;
-    options.product = &product;
-    options.is_training = 1;
     for (int topology = 0; spt_topology(topology) != NULL; topology++) {
         tulle_comm_t *comm = spt_comm(spt_topology(topology), 0);
         layer_case_t *m = layer_case_make(&random, 1, 3);
         tulle_layers_t *layers = NULL;
-        tulle_layout_t inputs = TULLE_LAYOUT_BLOCK(m->num_mine[0]);
-        described[0] = layer_case_describe(m, 0, TULLE_F64);
-        spt_assert_ok_all(tulle_layers_create(comm, &inputs, described, 1, &options, &layers));
+        spt_assert_ok_all(layer_case_create(m, comm, TULLE_F64, &product, 1, &layers));
         layer_case_found_t found = layer_case_alloc_found(m, TULLE_F64);
         void *x = layer_case_rows(m->x, m->first[0], m->num_mine[0], m->width, TULLE_F64);
         void *y = layer_case_rows(NULL, 0, m->num_mine[1], m->width, TULLE_F64);
@@ -307,11 +294,7 @@ static void test_layers_set_weights_is_as_made_with_them(void **state)
         void *y = layer_case_rows(NULL, 0, m->num_mine[2], m->width, TULLE_F64);
         forward(layers, m, TULLE_F64, x, y);
         for (int l = 0; l < 2; l++) {
-            for (int64_t i = 0; i < m->num_units[l + 1]; i++) {
-                m->bias[l][i] = layer_case_random_value(&random);
-                for (int64_t j = 0; j < m->num_units[l]; j++)
-                    m->weight[l][i][j] = m->is_there[l][i][j] ? layer_case_random_value(&random) : 0;
-            }
+            layer_case_change_weights(&random, m, l);
             tulle_layer_t changed = layer_case_describe(m, l, TULLE_F64);
             spt_assert_ok_all(tulle_layers_set_weights(layers, l, changed.weights.values, changed.bias));
         }
@@ -452,7 +435,6 @@ static void test_layers_bad_run_fails_on_every_rank_and_leaves_them_usable(void 
 typedef struct job {
     tulle_comm_t *comm;
     const layer_case_t *model;
-    tulle_layer_t layers[2];
     void *x, *y, *dy;
     layer_case_found_t found;
 } job_t;
@@ -462,13 +444,10 @@ static tulle_status_t train_once(const void *world)
     const job_t *job = world;
     const layer_case_t *m = job->model;
     tulle_layers_t *layers = NULL;
-    tulle_layout_t inputs = TULLE_LAYOUT_BLOCK(m->num_mine[0]);
-    tulle_layers_options_t options = TULLE_LAYERS_OPTIONS_INIT;
     tulle_batch_t batch = {m->width, job->x, m->width + 1, job->y, m->width + 1};
     tulle_gradients_t gradients = {
         job->dy, m->width + 1, job->found.dx, m->width + 1, job->found.weights, job->found.bias, 0, 0};
-    options.is_training = 1;
-    tulle_status_t st = tulle_layers_create(job->comm, &inputs, job->layers, 2, &options, &layers);
+    tulle_status_t st = layer_case_create(m, job->comm, TULLE_F64, NULL, 1, &layers);
     if (st == TULLE_OK)
         st = tulle_layers_forward(layers, &batch, NULL);
     if (st == TULLE_OK)
@@ -482,8 +461,6 @@ static void test_layers_survive_failing_allocations(void **state)
     spt_random_t random = spt_random_shared(7);
     job_t job = {.comm = spt_comm(NULL, 0), .model = layer_case_make(&random, 2, 3)};
     const layer_case_t *m = job.model;
-    for (int l = 0; l < 2; l++)
-        job.layers[l] = layer_case_describe(m, l, TULLE_F64);
     job.x = layer_case_rows(m->x, m->first[0], m->num_mine[0], m->width, TULLE_F64);
     job.y = layer_case_rows(NULL, 0, m->num_mine[2], m->width, TULLE_F64);
     job.dy = layer_case_rows(m->dy, m->first[2], m->num_mine[2], m->width, TULLE_F64);
